@@ -1,0 +1,42 @@
+"""Hamilton-Jacobi equations whose initial data are neural networks: solve, fit, compare."""
+
+from typing import Any
+
+from . import architectures as architectures
+from . import hamiltonians as hamiltonians
+from . import initial_data as initial_data
+from . import problems as problems
+from . import solvers as solvers
+from ._jaxlib import warn_if_faulty as _warn_if_faulty
+from ._problem import InitialValueProblem as InitialValueProblem
+from ._solution import RESULTS as RESULTS
+from ._solution import Solution as Solution
+from ._solve import SolveError as SolveError
+from ._solve import solve as solve
+from .hamiltonians import Eikonal as Eikonal
+from .hamiltonians import LinearQuadratic as LinearQuadratic
+from .hamiltonians import MomentumFunction as MomentumFunction
+from .hamiltonians import Power as Power
+from .hamiltonians import Quadratic as Quadratic
+from .hamiltonians import Transport as Transport
+from .initial_data import Atoms as Atoms
+from .initial_data import Cones as Cones
+from .initial_data import GaussianMixture as GaussianMixture
+from .initial_data import LogSumExp as LogSumExp
+from .initial_data import MaxPlanes as MaxPlanes
+from .initial_data import Norm as Norm
+from .initial_data import QuadraticForm as QuadraticForm
+from .initial_data import SoftMinPlanes as SoftMinPlanes
+
+__version__ = "0.1.0"
+
+_warn_if_faulty()
+
+
+def __getattr__(name: str) -> Any:
+    # The estimators bring scikit-learn, which costs more than all the rest.
+    if name == "estimators":
+        import importlib
+
+        return importlib.import_module("hjpde.estimators")
+    raise AttributeError(f"module 'hjpde' has no attribute {name!r}")

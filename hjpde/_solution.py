@@ -1,0 +1,183 @@
+"""A solution: an evaluator of `u(t, x)`, what was done to reach it, and how it ended."""
+
+import abc
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete
+
+
+class RESULTS(eqx.Enumeration):
+    """How a solve ended; every message but the first says what to change."""
+
+    successful = ""
+    escaped = (
+        "the solution blows up before the last saved time: a Riccati equation escapes to minus infinity, as "
+        "`Q` or a datum's precision is too negative. Ask for times before `stats['escape_time']`, or make "
+        "the datum's precision or `Q` larger."
+    )
+    not_converged = (
+        "the optimisation over the hull of the slopes did not close its duality gap; `stats['duality_gap']` says "
+        "how far it came. Increase `max_steps`."
+    )
+    not_finite = (
+        "the value is not finite at the points that were tried: look for NaN or infinity in the initial data, or "
+        "an integrand that does not decay (a datum below minus a quadratic)."
+    )
+
+
+class AbstractEvaluator(eqx.Module):
+    """A function `u(t, x)` that knows for which times it holds."""
+
+    twice_differentiable: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def __call__(self, t: Scalar, x: Point) -> Scalar:
+        """The value at one time and one point; differentiable in both."""
+
+    @abc.abstractmethod
+    def batch(self, t: Scalar, X: Float[Array, "M d"]) -> Float[Array, " M"]:
+        """The values at one time and many points, without an array of `M` times the number of neurons."""
+
+    @abc.abstractmethod
+    def standard_error(self, t: Scalar, x: Point) -> Scalar:
+        """An estimate of the error of the value where it is an approximation, 0 where it is exact to rounding."""
+
+    @abc.abstractmethod
+    def invalid_time(self, t: float) -> str | None:
+        """Why the solution cannot be evaluated at this time, or `None`."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int | None:
+        """The dimension of the points, or `None` where any dimension will do."""
+
+
+@final
+class Solution(eqx.Module):
+    """What `hjpde.solve` returns: `u`, its derivatives, and a report of the solve.
+
+    All leaves are arrays, so that a jitted function may return a solution.
+    """
+
+    ts: Float[Array, " T"]
+    result: RESULTS
+    _arrays: Any
+    _structure: Any = eqx.field(static=True)
+    _solver: str = eqx.field(static=True)
+    _counts: dict[str, Array]
+
+    def __init__(
+        self,
+        evaluator: AbstractEvaluator,
+        ts: Float[Array, " T"],
+        *,
+        solver: str,
+        result: RESULTS = RESULTS.successful,
+        counts: dict[str, Any] | None = None,
+    ):
+        self.ts, self.result, self._solver = ts, result, solver
+        self._arrays, self._structure = eqx.partition(evaluator, eqx.is_array)
+        self._counts = {name: jnp.asarray(value) for name, value in (counts or {}).items()}
+
+    @property
+    def evaluator(self) -> AbstractEvaluator:
+        """The function behind the solution."""
+        return eqx.combine(self._arrays, self._structure)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The solver's name under `"solver"`, and counts and measures of the solve by name."""
+        return {"solver": self._solver, **self._counts}
+
+    def __call__(self, t: ScalarLike, x: ArrayInput) -> Scalar:
+        """The value $u(t, x)$ at one time and one point.
+
+        **Arguments:**
+
+        - `t`: time, a scalar; a closed form takes every $t > 0$.
+        - `x`: one point, shape `(d,)`; for many points use `Solution.batch`, or `jax.vmap`.
+
+        **Raises:** `ValueError` if the shapes are others, or the solution does not hold at `t`.
+        """
+        t, x = self._time_and_point(t, x)
+        return self.evaluator(t, x)
+
+    def batch(self, t: ScalarLike, X: ArrayInput) -> Float[Array, "*batch"]:
+        """The values at one time and many points of shape `(..., d)`, streamed."""
+        X = self._points(X)
+        t = self._time(t, X.dtype)
+        return self.evaluator.batch(t, X.reshape(-1, X.shape[-1])).reshape(X.shape[:-1])
+
+    def gradient(self, t: ScalarLike, x: ArrayInput) -> Float[Array, " d"]:
+        r"""The co-state $\nabla u(t, x)$ at one point, shape `(d,)`."""
+        t, x = self._time_and_point(t, x)
+        return jax.grad(self.evaluator, argnums=1)(t, x)
+
+    def batch_gradient(self, t: ScalarLike, X: ArrayInput) -> Float[Array, "*batch d"]:
+        r"""The co-states at one time and many points of shape `(..., d)`, streamed."""
+        X = self._points(X)
+        t = self._time(t, X.dtype)
+        flat = X.reshape(-1, X.shape[-1])
+        return jax.grad(lambda X: jnp.sum(self.evaluator.batch(t, X)))(flat).reshape(X.shape)
+
+    def time_derivative(self, t: ScalarLike, x: ArrayInput) -> Scalar:
+        r"""$u_t(t, x)$ at one point."""
+        t, x = self._time_and_point(t, x)
+        return jax.grad(self.evaluator, argnums=0)(t, x)
+
+    def hessian(self, t: ScalarLike, x: ArrayInput) -> Float[Array, "d d"]:
+        """$D^2 u(t, x)$ at one point, shape `(d, d)`.
+
+        **Raises:** `ValueError` if the value comes from a maximisation, whose second derivative is not computed.
+        """
+        if not self.evaluator.twice_differentiable:
+            raise ValueError(
+                f"the solver {self._solver} gives the value and its gradient only; differentiate `gradient` by "
+                "finite differences, or take another solver."
+            )
+        t, x = self._time_and_point(t, x)
+        return jax.hessian(self.evaluator, argnums=1)(t, x)
+
+    def laplacian(self, t: ScalarLike, x: ArrayInput) -> Scalar:
+        r"""$\Delta u(t, x)$ at one point."""
+        return jnp.trace(self.hessian(t, x))
+
+    def standard_error(self, t: ScalarLike, x: ArrayInput) -> Scalar:
+        """The standard error of a sampled value, the error estimate of a quadrature, and 0 for a closed form."""
+        t, x = self._time_and_point(t, x)
+        return self.evaluator.standard_error(t, x)
+
+    def _time(self, t: ScalarLike, dtype: jnp.dtype) -> Scalar:
+        if jnp.ndim(t) != 0:
+            raise ValueError(
+                f"`t` must be one time, a scalar, got shape {jnp.shape(t)}; use `jax.vmap` over times."
+            )
+        if is_concrete(t):
+            number = float(np.asarray(t))
+            reason = self.evaluator.invalid_time(number)
+            if reason is not None or number != number:
+                raise ValueError(f"`t` = {number:g} cannot be evaluated: {reason or 'it is NaN'}.")
+        return jnp.asarray(t, dtype)
+
+    def _points(self, X: ArrayInput) -> Float[Array, "*batch d"]:
+        X = as_float_array(X, "X")
+        dim = self.evaluator.dim
+        if X.ndim < 1 or (dim is not None and X.shape[-1] != dim) or X.shape[-1] < 1:
+            raise ValueError(f"`X` must have shape (..., {'d' if dim is None else dim}), got {X.shape}.")
+        return X
+
+    def _time_and_point(self, t: ScalarLike, x: ArrayInput) -> tuple[Scalar, Point]:
+        x = as_float_array(x, "x")
+        dim = self.evaluator.dim
+        if x.ndim != 1 or (dim is not None and x.shape[0] != dim) or x.shape[0] < 1:
+            raise ValueError(
+                f"`x` must be one point of shape ({'d' if dim is None else dim},), got {x.shape}; "
+                "for many points use `.batch`."
+            )
+        return self._time(t, x.dtype), x

@@ -1,0 +1,96 @@
+"""The first verb: solve."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hjpde._problem import InitialValueProblem
+from hjpde._solution import RESULTS, Solution
+from hjpde._types import ArrayInput, as_float_array, is_concrete
+from hjpde.solvers import AbstractSolver, Hopf, HopfCole, HopfLax
+
+
+class SolveError(RuntimeError):
+    """A solve that failed; the message says what to change, `solution` holds what was reached."""
+
+    solution: Solution
+
+    def __init__(self, message: str, solution: Solution):
+        super().__init__(message)
+        self.solution = solution
+
+
+def solve(
+    problem: InitialValueProblem,
+    t: ArrayInput,
+    solver: AbstractSolver | None = None,
+    *,
+    throw: bool = True,
+    progress: bool = False,
+) -> Solution:
+    """Solves an initial-value problem.
+
+    **Arguments:**
+
+    - `problem`: the `hjpde.InitialValueProblem`.
+    - `t`: the time up to which the solution is wanted, or an increasing vector of times to save; all above 0.
+    - `solver`: a member of `hjpde.solvers`; `None` takes the most exact one that the problem admits and names it
+      in `stats["solver"]`.
+    - `throw`: whether a solve that fails raises; otherwise `Solution.result` says how it ended.
+    - `progress`: whether long work shows a bar on standard error.
+
+    **Returns:** a `hjpde.Solution`.
+
+    **Raises:**
+
+    `ValueError` if `t` is not positive, finite and increasing, or the solver does not apply, with the reason and
+    the names of those that do. `hjpde.SolveError` if the solve fails and `throw` is set.
+    """
+    ts = _times(t)
+    if solver is None:
+        solver = _most_exact(problem)
+    else:
+        reason = solver.why_not(problem)
+        if reason is not None:
+            raise ValueError(
+                f"`solver` {type(solver).__name__} does not apply: {reason} {_those_that_do(problem)}"
+            )
+    solution = solver.solve(problem, ts, progress=progress)
+    failed = solution.result != RESULTS.successful
+    if throw and is_concrete(failed) and bool(failed):
+        raise SolveError(f"{solution.stats['solver']}: {RESULTS[solution.result]}", solution)
+    return solution
+
+
+def _candidates() -> tuple[AbstractSolver, ...]:
+    """From the most exact to the least."""
+    return HopfCole(), HopfLax(), Hopf()
+
+
+def _most_exact(problem: InitialValueProblem) -> AbstractSolver:
+    reasons = {}
+    for solver in _candidates():
+        reason = solver.why_not(problem)
+        if reason is None:
+            return solver
+        reasons[type(solver).__name__] = reason
+    listed = " ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise ValueError(f"`solver`: none applies to this problem. {listed}")
+
+
+def _those_that_do(problem: InitialValueProblem) -> str:
+    names = [type(solver).__name__ for solver in _candidates() if solver.why_not(problem) is None]
+    return f"Those that do: {', '.join(names)}." if names else "No other closed form applies either."
+
+
+def _times(t: ArrayInput) -> Float[Array, " T"]:
+    ts = jnp.atleast_1d(as_float_array(t, "t"))
+    if ts.ndim != 1 or ts.shape[0] < 1:
+        raise ValueError(f"`t` must be a scalar or a vector of times, got shape {jnp.shape(t)}.")
+    if is_concrete(ts):
+        values = np.asarray(ts)
+        if not np.all(np.isfinite(values)) or not np.all(values > 0):
+            raise ValueError(f"`t` must be positive and finite, got {values.tolist()}.")
+        if np.any(np.diff(values) <= 0):
+            raise ValueError(f"`t` must be increasing, got {values.tolist()}.")
+    return ts

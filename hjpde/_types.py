@@ -1,0 +1,110 @@
+"""Array types and the one place where what a user gives becomes a jax array."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+# What users hand in is checked by hand, with errors that name the argument, so these two stay loose.
+ScalarLike = ArrayLike
+"""A number, or an array of shape `()`, possibly traced."""
+
+ArrayInput = ArrayLike | Sequence[Any]
+"""Anything that numpy takes for an array of numbers; the docstring states its shape."""
+
+Point = Float[Array, " d"]
+Scalar = Float[Array, ""]
+
+
+def as_float_array(value: ArrayInput, name: str, ndim: int | None = None) -> Array:
+    """`value` as a floating jax array: floats keep their dtype, integers take jax's default float.
+
+    **Arguments:**
+
+    - `value`: anything array-like; numpy float64 follows jax (float32 while x64 is off).
+    - `name`: the argument's name, for the error.
+    - `ndim`: the number of axes that it must have, or `None`.
+
+    **Raises:** `ValueError` if the value is not numeric or has another number of axes.
+    """
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be an array of numbers, got {type(value).__name__}.") from error
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool):
+            raise ValueError(f"`{name}` must be real, got dtype {array.dtype}.")
+        array = array.astype(jnp.result_type(float))
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"`{name}` must have {ndim} axes, got shape {array.shape}.")
+    return array
+
+
+def is_concrete(*values: object) -> bool:
+    """Whether all values are known now, so that a mistake in them can be reported eagerly."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def require_finite(array: Array, name: str) -> None:
+    """Raises a `ValueError` that names the argument if it is known now and holds NaN or infinity."""
+    if is_concrete(array) and not np.all(np.isfinite(np.asarray(array))):
+        count = int(np.sum(~np.isfinite(np.asarray(array))))
+        raise ValueError(f"`{name}` must be finite, got {count} entries that are NaN or infinite.")
+
+
+def positive_scalar(value: ScalarLike, name: str, dtype: jnp.dtype) -> Scalar:
+    """`value` as a positive scalar of the given dtype.
+
+    **Raises:** `ValueError` if the value is known now and is not positive and finite, or not a scalar;
+    a traced value that is not positive is a runtime error of equinox.
+    """
+    if np.ndim(value) != 0:
+        raise ValueError(f"`{name}` must be a scalar, got shape {np.shape(value)}.")
+    if is_concrete(value):
+        number = float(np.asarray(value))
+        if not (np.isfinite(number) and number > 0):
+            raise ValueError(f"`{name}` must be positive and finite, got {number:g}.")
+        _warn_if_unresolved(number, name, dtype)
+        return jnp.asarray(value, dtype)
+    scalar = jnp.asarray(value, dtype)
+    return eqx.error_if(scalar, ~(scalar > 0), f"`{name}` must be positive.")
+
+
+_warned_names: set[str] = set()
+
+
+def _warn_if_unresolved(number: float, name: str, dtype: jnp.dtype) -> None:
+    # exp(score / eps) keeps no digit of a score of order one once eps is below the unit roundoff.
+    roundoff = float(jnp.finfo(dtype).eps)
+    if number < roundoff and name not in _warned_names:
+        _warned_names.add(name)
+        warnings.warn(
+            f"`{name}` = {number:g} is below the roundoff {roundoff:.1e} of {jnp.dtype(dtype).name}: scores "
+            "of order one are told apart no better than at `viscosity` = 0. Use float64 "
+            '(`jax.config.update("jax_enable_x64", True)`).',
+            stacklevel=4,
+        )
+
+
+def require_symmetric(matrices: Array, name: str) -> None:
+    """Raises a `ValueError` that names the argument if matrices known now are not symmetric."""
+    if not is_concrete(matrices):
+        return
+    values = np.asarray(matrices)
+    asymmetry = np.abs(values - np.swapaxes(values, -1, -2)).max(initial=0)
+    if asymmetry > 1e3 * np.finfo(values.dtype).eps * np.abs(values).max(initial=0):
+        raise ValueError(f"`{name}` must be symmetric, got an asymmetry of {asymmetry:.2g}.")
+
+
+def require_positive_definite(matrix: Array, name: str) -> None:
+    """Raises a `ValueError` that names the argument if a matrix known now is not symmetric positive definite."""
+    require_symmetric(matrix, name)
+    if is_concrete(matrix):
+        least = float(np.linalg.eigvalsh(np.asarray(matrix)).min())
+        if not least > 0:
+            raise ValueError(f"`{name}` must be positive definite, got the eigenvalue {least:.3g}.")

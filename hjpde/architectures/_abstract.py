@@ -1,0 +1,35 @@
+"""What all networks share."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def parameter_count(module: Any) -> int:
+    """The number of real parameters of a module: the entries of its floating-point arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array)))
+
+
+def require_positive(**sizes: int) -> None:
+    """Raises a `ValueError` that names the first size below one."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {size}.")
+
+
+def affine(layer: eqx.nn.Linear, x: Float[Array, "... a"]) -> Float[Array, "... b"]:
+    """`layer` along the last axis of `x`; in this order, batches of small products need no transposes."""
+    assert layer.bias is not None
+    return x @ layer.weight.T + layer.bias
+
+
+def layer_norm(norm: eqx.nn.LayerNorm, x: Float[Array, "... a"]) -> Float[Array, "... a"]:
+    """`norm` along the last axis of `x`."""
+    assert norm.weight is not None
+    assert norm.bias is not None
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(centred**2, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + norm.eps) * norm.weight + norm.bias

@@ -1,0 +1,11 @@
+"""Hamiltonians $H(t, x, p)$, one file a member."""
+
+from ._abstract import AbstractConvexHamiltonian as AbstractConvexHamiltonian
+from ._abstract import AbstractHamiltonian as AbstractHamiltonian
+from ._abstract import AbstractMomentumHamiltonian as AbstractMomentumHamiltonian
+from ._eikonal import Eikonal as Eikonal
+from ._linear_quadratic import LinearQuadratic as LinearQuadratic
+from ._momentum_function import MomentumFunction as MomentumFunction
+from ._power import Power as Power
+from ._quadratic import Quadratic as Quadratic
+from ._transport import Transport as Transport

@@ -1,0 +1,1 @@
+"""Problems with their exact solutions, one file a problem."""
