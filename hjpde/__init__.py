@@ -7,8 +7,15 @@ from . import hamiltonians as hamiltonians
 from . import initial_data as initial_data
 from . import problems as problems
 from . import solvers as solvers
+from ._fit import fit as fit
+from ._fitted import Fitted as Fitted
 from ._jaxlib import warn_if_faulty as _warn_if_faulty
+from ._observations import Classification as Classification
+from ._observations import Regression as Regression
+from ._observations import Samples as Samples
 from ._problem import InitialValueProblem as InitialValueProblem
+from ._serialisation import load as load
+from ._serialisation import save as save
 from ._solution import RESULTS as RESULTS
 from ._solution import Solution as Solution
 from ._solve import SolveError as SolveError

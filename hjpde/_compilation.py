@@ -14,7 +14,7 @@ def quick_jit(function: Callable[..., Any], level: Literal[0, 1]) -> Callable[..
     Level 1 compiles the training of a small network in about 60 % of the time, and it runs as fast; level 0
     in about a third, and loops run several times slower: it is for what runs once, like drawing weights.
     """
-    return eqx.filter_jit(function, compiler_options=_options(level))
+    return eqx.filter_jit(function, compiler_options=_options(level))  # pyright: ignore[reportCallIssue]
 
 
 @functools.cache

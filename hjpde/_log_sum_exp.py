@@ -57,9 +57,7 @@ def _per_query(vectors: ArrayLike, X: Array) -> Array:
     return vectors.astype(X.dtype)
 
 
-def log_sum_exp(
-    X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike
-) -> Float[Array, " M"]:
+def log_sum_exp(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike) -> Float[Array, " M"]:
     r"""The log-sum-exp layer at `M` points,
 
     $$f(x) = \varepsilon \log \sum_{j=1}^{N} \exp\bigl((W_j \cdot x + b_j) / \varepsilon\bigr).$$
@@ -115,9 +113,7 @@ def gibbs_mean(
     return _mean(X, weights, *rest, values.astype(X.dtype))
 
 
-def gibbs_entropy(
-    X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike
-) -> Float[Array, " M"]:
+def gibbs_entropy(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike) -> Float[Array, " M"]:
     r"""The entropy of the Gibbs weights, $-\sum_j \pi_j \log \pi_j = \partial f / \partial \varepsilon$, in nats.
 
     It lies in $[0, \log N]$; its exponential counts the neurons that share a point.
@@ -250,9 +246,7 @@ def _winners(X, weights, biases):
     return over_rows(tile, tile_rows(*X.shape[:1], *weights.shape, X.dtype), X)
 
 
-def maximum(
-    X: ArrayLike, weights: ArrayLike, biases: ArrayLike
-) -> tuple[Float[Array, " M"], Int[Array, " M"]]:
+def maximum(X: ArrayLike, weights: ArrayLike, biases: ArrayLike) -> tuple[Float[Array, " M"], Int[Array, " M"]]:
     r"""$\max_j (W_j \cdot x + b_j)$ and the first $j$ that attains it: the layer at $\varepsilon = 0$.
 
     The value is differentiable; its gradient in `X` is the winner's slope.

@@ -25,34 +25,62 @@ _LOGIT_FLOOR = -1100.0
 _FORMED_COVARIANCE = 8
 # More columns than this are not copied to append the column of ones that yields the normaliser.
 _APPEND_ONES = 64
+# A call with so few queries and so many neurons is one that `jax.vmap` should merge with its siblings.
+_MERGED_QUERIES, _MERGED_NEURONS = 32, 256
 
 
-# ---- One pass over the table, values only --------------------------------------------------------------------
+# ---- One pass over the table ---------------------------------------------------------------------------------
 
 
-def _forward(X, weights, biases, viscosity, values, *, entropy, lanes):
-    """The value, the mean of `values` (or `None`) and the entropy (or `None`), each over `M` queries."""
-    ones = jnp.ones((weights.shape[0], 1), X.dtype)
+def _unmasked(biases):
+    """The biases with a large finite number for `-inf`, so that no derivative meets an infinity."""
+    return jnp.where(jnp.isneginf(biases), jnp.finfo(biases.dtype).min / 4, biases)
+
+
+def _table(x, weights, biases, viscosity):
+    """The Gibbs weights of a tile, not normalised: `p`, `gap` and `shift` with $p = \\exp(gap / \\varepsilon)$, where
+    `gap` are the logits less `shift`, a constant of each row. `biases` are finite; masked, `p` is exactly 0.
+    """
+    z = logits(x, weights, biases)
+    peak = jax.lax.stop_gradient(row_max(z))
+    shift = jnp.where(peak < jnp.finfo(z.dtype).min / 8, 0.0, peak)
+    gap = jnp.maximum(z - shift[:, None], _LOGIT_FLOOR * viscosity)
+    return exp2(gap * (_LOG2E / viscosity)), gap, shift
+
+
+def _row_sum(table):
+    """Sums of rows, kept as a column: a matrix product, as a reduction vectorises badly on a CPU."""
+    return matmul(table, jnp.ones((table.shape[1], 1), table.dtype))
+
+
+def _safe(total):
+    """The normaliser, or 1 where all neurons are masked."""
+    return jnp.where(total == 0, 1.0, total)
+
+
+def _moments(X, weights, biases, viscosity, values, *, entropy, lanes):
+    """The value, the mean of `values` (or `None`) and the entropy (or `None`), each over `M` queries.
+
+    Also right when differentiated as it stands, but then it keeps the whole table.
+    """
+    biases = _unmasked(biases)
     append = values is not None and values.shape[1] <= _APPEND_ONES
-    columns = jnp.concatenate([values, ones], axis=1) if append else ones
+    columns = jnp.ones((weights.shape[0], 1), X.dtype)
+    if append:
+        columns = jnp.concatenate([values, columns], axis=1)
 
     def tile(x):
-        z = logits(x, weights, biases)
-        peak = row_max(z)
-        shift = jnp.where(jnp.isneginf(peak), 0.0, peak)
-        t = (z - shift[:, None]) * (_LOG2E / viscosity)
-        p = exp2(t)
+        p, gap, shift = _table(x, weights, biases, viscosity)
         sums = matmul(p, columns)
-        total = sums[:, -1]
-        divisor = jnp.where(total == 0, 1.0, total)
-        moments = None
+        total = sums[:, -1:]
+        log_total = jnp.log(_safe(total[:, 0]))
+        value = jnp.where(total[:, 0] == 0, -jnp.inf, shift + viscosity * log_total)
+        mean = disorder = None
         if values is not None:
-            moments = (sums[:, :-1] if append else matmul(p, values)) / divisor[:, None]
-        disorder = None
+            mean = (sums[:, :-1] if append else matmul(p, values)) / _safe(total)
         if entropy:
-            surprise = matmul(p * jnp.maximum(t, _LOGIT_FLOOR * _LOG2E), ones)[:, 0]
-            disorder = jnp.log(divisor) - surprise / (_LOG2E * divisor)
-        return peak + viscosity * jnp.log(total), moments, disorder
+            disorder = log_total - (_row_sum(p * gap) / (_safe(total) * viscosity))[:, 0]
+        return value, mean, disorder
 
     return over_rows(tile, tile_rows(*X.shape[:1], *weights.shape, X.dtype, lanes), X)
 
@@ -74,45 +102,24 @@ def _batched_over_queries(function):
             out = jax.vmap(partial(function, lanes=axis_size), axes)(X, *rest)
         return out, jax.tree.map(lambda _: True, out)
 
-    return merged
+    # `custom_vmap` has no reverse mode, which a second derivative through a loop can ask for (see below): only the
+    # calls that gain from it take it.
+    def call(X, weights, *rest):
+        few = X.shape[0] <= _MERGED_QUERIES and weights.shape[0] > _MERGED_NEURONS
+        return (merged if few else partial(function, lanes=1))(X, weights, *rest)
+
+    return call
 
 
-_moments_pass = _batched_over_queries(partial(_forward, entropy=False))
-_entropy_pass = _batched_over_queries(partial(_forward, entropy=True))
+_moments_pass = _batched_over_queries(partial(_moments, entropy=False))
+_entropy_pass = _batched_over_queries(partial(_moments, entropy=True))
 
 
 # ---- Tangents: loops over tiles that are linear in the perturbation ------------------------------------------
 
 
-def _unmasked(biases):
-    """The biases with a large finite number for `-inf`, so that no derivative meets an infinity."""
-    return jnp.where(jnp.isneginf(biases), jnp.finfo(biases.dtype).min / 4, biases)
-
-
-def _differentiable_tile(x, weights, biases, viscosity):
-    """The table `p` of $\\exp(t)$, `t` the logits over the viscosity less `shift`, and the row sums of `p`.
-
-    `biases` are finite. `p` is exactly 0 where masked, and `t` no less than its floor.
-    """
-    z = logits(x, weights, biases)
-    peak = jax.lax.stop_gradient(row_max(z))
-    shift = jnp.where(peak < jnp.finfo(z.dtype).min / 8, 0.0, peak)
-    t = jnp.maximum(z - shift[:, None], _LOGIT_FLOOR * viscosity) / viscosity
-    p = exp2(t * _LOG2E)
-    total = matmul(p, jnp.ones((p.shape[1], 1), p.dtype))
-    return p, t, shift, jnp.where(total == 0, 1.0, total)
-
-
-def _direct_value(X, weights, biases, viscosity):
-    """The value by plain operations: differentiated, it keeps its table instead of recomputing it."""
-    masked = jnp.all(jnp.isneginf(biases))
-    _, _, shift, total = _differentiable_tile(X, weights, _unmasked(biases), viscosity)
-    return jnp.where(masked, -jnp.inf, shift + viscosity * jnp.log(total[:, 0]))
-
-
-def _centred_perturbation(tile, x, dx, weights, viscosity, dweights, dbiases, dviscosity):
+def _centred_perturbation(p, gap, total, x, dx, weights, viscosity, dweights, dbiases, dviscosity):
     """The perturbation of the logits over the viscosity, less its mean; `None` stands for no perturbation."""
-    p, t, _, total = tile
     terms = []
     if dx is not None:
         terms.append(matmul(dx, weights.T))
@@ -121,9 +128,9 @@ def _centred_perturbation(tile, x, dx, weights, viscosity, dweights, dbiases, dv
     if dbiases is not None:
         terms.append(jnp.broadcast_to(dbiases[None, :], p.shape))
     if dviscosity is not None:
-        terms.append(-t * dviscosity)
+        terms.append(gap * (-dviscosity / viscosity))
     change = sum(terms[1:], terms[0]) / viscosity
-    return change - matmul(p * change, jnp.ones((p.shape[1], 1), p.dtype)) / total
+    return change - _row_sum(p * change) / total
 
 
 def _tangent_loop(tile, X, dX, weights):
@@ -140,7 +147,8 @@ def _value_tangent(X, weights, biases, viscosity, dweights, dbiases):
 
     def tile(arrays):
         x, _ = arrays
-        p, _, _, total = _differentiable_tile(x, weights, biases, viscosity)
+        p, _, _ = _table(x, weights, biases, viscosity)
+        total = _safe(_row_sum(p))
         change = 0.0
         if dweights is not None:
             change += ((x / total) * matmul(p, dweights)).sum(1)
@@ -159,10 +167,11 @@ def _mean_tangent(primals, values, tangents, dvalues):
 
     def tile(arrays):
         x, dx = arrays
-        p, t, shift, total = table = _differentiable_tile(x, weights, biases, viscosity)
+        p, gap, _ = _table(x, weights, biases, viscosity)
+        total = _safe(_row_sum(p))
         out = 0.0
         if dx is not None or any(d is not None for d in dparameters):
-            change = _centred_perturbation(table, x, dx, weights, viscosity, *dparameters)
+            change = _centred_perturbation(p, gap, total, x, dx, weights, viscosity, *dparameters)
             out += matmul(p * change, values)
         if dvalues is not None:
             out += matmul(p, dvalues)
@@ -179,9 +188,10 @@ def _entropy_tangent(primals, tangents):
 
     def tile(arrays):
         x, dx = arrays
-        p, t, _, total = table = _differentiable_tile(x, weights, biases, viscosity)
-        change = _centred_perturbation(table, x, dx, weights, viscosity, *dparameters)
-        return -(matmul(p * change * t, jnp.ones((p.shape[1], 1), p.dtype)) / total)[:, 0]
+        p, gap, _ = _table(x, weights, biases, viscosity)
+        total = _safe(_row_sum(p))
+        change = _centred_perturbation(p, gap, total, x, dx, weights, viscosity, *dparameters)
+        return -(_row_sum(p * change * gap) / (total * viscosity))[:, 0]
 
     return _tangent_loop(tile, X, dX, weights)
 
@@ -201,8 +211,8 @@ def _value_change(primals, tangents, gradient):
 
 # ---- The functions, and their rules ---------------------------------------------------------------------------
 #
-# In the backward pass of a loop jax drops the rule of a bare `custom_jvp`, and a second derivative would then go
-# through the pass itself. The call that `jax.jit` leaves keeps it: rules call the compiled functions only.
+# In the backward pass of a user's loop jax may drop a `custom_jvp` rule; a second derivative then goes through
+# `_moments` itself, which is right, though it keeps the table.
 
 
 @jax.custom_jvp
@@ -270,7 +280,7 @@ def _value_rule(primals, tangents):
             arguments = list(primals)
             for i, argument in zip(perturbed, moving, strict=True):
                 arguments[i] = argument
-            return _direct_value(*arguments)
+            return _moments(*arguments, None, entropy=False, lanes=1)[0]
 
         return jax.jvp(direct, [primals[i] for i in perturbed], [tangents[i] for i in perturbed])
     if tangents[0] is None:

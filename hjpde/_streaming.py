@@ -88,9 +88,7 @@ def row_max(z: Shaped[Array, "m n"]) -> Shaped[Array, " m"]:
     return folded.max(1)
 
 
-def logits(
-    X: Float[Array, "m d"], weights: Float[Array, "N d"], biases: Float[Array, " N"]
-) -> Float[Array, "m N"]:
+def logits(X: Float[Array, "m d"], weights: Float[Array, "N d"], biases: Float[Array, " N"]) -> Float[Array, "m N"]:
     """$X W^\\top + b$."""
     if weights.shape[1] > _FOLD_BIAS:
         return matmul(X, weights.T) + biases[None, :]

@@ -96,7 +96,7 @@ def _adam(setting: Setting, numbers: Numbers, key: Array, frozen: PyTree, data: 
         gradient = _ravel(gradient).astype(parameters.dtype)
         updates: Any
         updates, optimiser = transformation.update(gradient, optimiser, parameters)
-        done = jnp.minimum(step / numbers.total, 1.0)
+        done = jnp.minimum(step.astype(parameters.dtype) / numbers.total, 1.0)
         rate = numbers.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))
         return parameters - rate.astype(parameters.dtype) * updates, optimiser, loss
 
