@@ -160,9 +160,9 @@ def check_dataset(dataset: Dataset) -> None:
                 f"({len(bad)} such values in all)."
             )
     if dataset.task == "classification" and len(dataset.classes) < 2:
+        only = ", ".join(map(repr, dataset.classes))
         raise ValueError(
-            f"The target {dataset.target_name!r} of {name!r} has one class only ({dataset.classes[0]!r}); "
-            "a classification needs two."
+            f"The target {dataset.target_name!r} of {name!r} has one class only ({only}); a classification needs two."
         )
 
 

@@ -63,7 +63,7 @@ def fit(
     - `observations`: `Samples`, `Regression` or `Classification`.
     - `hamiltonian`: `Quadratic(A)`. `None` is $|p|^2$ for samples; for the others, where `A` is a gauge, it is
       taken from the data, by `metric`.
-    - `viscosity`: the temperature $\varepsilon > 0$, in units of `u`. `None` is a tenth of the targets' spread in a
+    - `viscosity`: the temperature $\varepsilon > 0$, in units of `u`. `None` is a quarter of the targets' spread in a
       regression, and 1 in a classification, where heights are log-odds. Samples need it.
     - `n_atoms`: how many, in a classification for each class; by default 32 and 10.
     - `metric`: without a `hamiltonian`, `"features"` makes `A` the diagonal of the features' variances,
@@ -223,7 +223,7 @@ def _unit_scale(
 
 def _unit_viscosity(viscosity: ScalarLike | None, kind: Kind, coordinates: Coordinates) -> float:
     if viscosity is None:
-        return 1.0 if kind == "classification" else 0.1
+        return 1.0 if kind == "classification" else 0.25
     return float(np.asarray(viscosity)) / float(coordinates.scale)
 
 

@@ -30,7 +30,7 @@ class Coordinates(eqx.Module):
 
     def points(self, X: Float[Array, "M d"]) -> Float[Array, "M d"]:
         """The points in units of the training."""
-        return jnp.linalg.solve(self.root, (X - self.centre[None]).T).T
+        return (X - self.centre[None]) @ jnp.linalg.inv(self.root).T
 
     @property
     def A(self) -> Float[Array, "d d"]:
@@ -146,16 +146,15 @@ class Fitted(eqx.Module):
         **Raises:** `ValueError` if the shape is another one, a number is NaN or infinite, or `t` is missing or not
         wanted.
         """
-        points = self._points(X)
         if self.kind == "classification":
             if t is not None:
                 raise ValueError("`t` must be None: a classification is read at the time that was trained.")
-            return self.classes[np.asarray(jnp.argmax(self.models[0].streamed_probabilities(points), axis=1))]
+            return self.classes[np.asarray(jnp.argmax(self.predict_proba(X), axis=1))]
         if (t is None) == (self.kind == "samples"):
             raise ValueError(f"`t` must be {'given: the samples had times' if t is None else 'None: it is a gauge'}.")
-        values = [_values(model, points, None if t is None else self._unit_time(t)) for model in self.models]
-        total = values[0] if len(values) == 1 else values[0] - values[1]
-        return self.coordinates.mean + self.coordinates.scale * total
+        points, rows = self._points(X)
+        total = _values(self.models, points, None if t is None else self._unit_time(t))
+        return (self.coordinates.mean + self.coordinates.scale * total)[:rows]
 
     def predict_proba(self, X: ArrayInput) -> Float[Array, "M C"]:
         """The probability of each class at each row of `X`: the Gibbs mass of its atoms.
@@ -164,14 +163,22 @@ class Fitted(eqx.Module):
         """
         if self.kind != "classification":
             raise ValueError(f"`predict_proba` needs a classification, this is a fit of kind {self.kind}.")
-        return self.models[0].streamed_probabilities(self._points(X))
+        points, rows = self._points(X)
+        return _probabilities(self.models[0], points)[:rows]
 
-    def _points(self, X: ArrayInput) -> Float[Array, "M d"]:
+    def _points(self, X: ArrayInput) -> tuple[Float[Array, "P d"], int]:
+        """The points in units of the training, padded to a power of two, and how many there are.
+
+        Padding shares compiled functions, and makes a row's value independent of how many others come with it.
+        """
         points, d = as_float_array(X, "X"), self.coordinates.centre.shape[0]
         if points.ndim != 2 or points.shape[1] != d:
             raise ValueError(f"`X` must have shape (M, {d}), got {points.shape}.")
         require_finite(points, "X")
-        return self.coordinates.points(points.astype(self.coordinates.centre.dtype))
+        rows = points.shape[0]
+        size = max(256, 1 << max(rows - 1, 0).bit_length())
+        points = self.coordinates.points(points.astype(self.coordinates.centre.dtype))
+        return jnp.pad(points, ((0, size - rows), (0, 0))), rows
 
     def _unit_time(self, t: ScalarLike) -> Scalar:
         return positive_scalar(t, "t", self.coordinates.centre.dtype) * self.coordinates.scale
@@ -199,9 +206,21 @@ class Fitted(eqx.Module):
         return problem.initial_data
 
 
-def _values(model: AtomModel, points: Float[Array, "M d"], t: Scalar | None) -> Float[Array, " M"]:
-    if t is None:
-        return model.streamed_values(points)
-    viscosity, d = jnp.exp(model.log_viscosity), points.shape[1]
-    at_t = eqx.tree_at(lambda m: m.log_time, model, jnp.log(t))
-    return at_t.streamed_values(points) + viscosity * d / 2 * jnp.log(4 * jnp.pi * viscosity * t)
+@eqx.filter_jit
+def _values(models: tuple[AtomModel, ...], points: Float[Array, "M d"], t: Scalar | None) -> Float[Array, " M"]:
+    """The solution, or the difference of two, in units of the training; with its constant where a time is given."""
+
+    def value(model: AtomModel) -> Float[Array, " M"]:
+        if t is None:
+            return model.streamed_values(points)
+        viscosity, d = jnp.exp(model.log_viscosity), points.shape[1]
+        at_t = eqx.tree_at(lambda m: m.log_time, model, jnp.log(t))
+        return at_t.streamed_values(points) + viscosity * d / 2 * jnp.log(4 * jnp.pi * viscosity * t)
+
+    first, *second = [value(model) for model in models]
+    return first - second[0] if second else first
+
+
+@eqx.filter_jit
+def _probabilities(model: AtomModel, points: Float[Array, "M d"]) -> Float[Array, "M C"]:
+    return model.streamed_probabilities(points)

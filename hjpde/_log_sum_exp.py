@@ -135,7 +135,10 @@ def gibbs_entropy(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity
 def covariance_vector_product(
     X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike, vectors: ArrayLike
 ) -> Float[Array, "M d"]:
-    r"""$\mathrm{Cov}_\pi(W)\, v = \sum_j \pi_j (W_j - \bar W)\,\bigl((W_j - \bar W) \cdot v\bigr)$, $\bar W = \nabla f$.
+    r"""The covariance of the slopes under the Gibbs weights, times a vector a point,
+
+    $$\mathrm{Cov}_\pi(W)\, v = \sum_j \pi_j (W_j - \bar W)\,\bigl((W_j - \bar W) \cdot v\bigr),
+    \qquad \bar W = \nabla f.$$
 
     No `d x d` array is formed when `d` is large.
 

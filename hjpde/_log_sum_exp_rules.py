@@ -1,10 +1,10 @@
 r"""The log-sum-exp, its Gibbs moments and their derivative rules, streamed over tiles.
 
-With $\pi_j(x) = \exp((W_j \cdot x + b_j - f(x)) / \varepsilon)$, $f$ the log-sum-exp, everything is a moment of $\pi$:
-$\nabla f = E[W]$, $\nabla^2 f = \mathrm{Cov}(W) / \varepsilon$, $\partial f / \partial b = \pi$ and
-$\partial f / \partial \varepsilon$ is the entropy of $\pi$. The rules say so, each in terms of functions that have such a
-rule themselves; a tangent is a loop over tiles, linear in the perturbation, that recomputes $\pi$ when transposed. So
-derivatives of every order stream. Arguments are arrays of one dtype: `X` `(M, d)`, `weights` `(N, d)`, `biases`
+With $\pi_j(x) = \exp((W_j \cdot x + b_j - f(x)) / \varepsilon)$, $f$ the log-sum-exp, everything is a moment of
+$\pi$: $\nabla f = E[W]$, $\nabla^2 f = \mathrm{Cov}(W) / \varepsilon$, $\partial f / \partial b = \pi$, and
+$\partial f / \partial \varepsilon$ is the entropy of $\pi$. The rules say so, each in terms of functions that have such
+a rule themselves; a tangent is a loop over tiles, linear in the perturbation, that recomputes $\pi$ when transposed.
+So derivatives of every order stream. Arguments are arrays of one dtype: `X` `(M, d)`, `weights` `(N, d)`, `biases`
 `(N,)`, `viscosity` `()`, `values` `(N, k)`.
 """
 

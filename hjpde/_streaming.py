@@ -18,7 +18,7 @@ _TILE_ELEMENTS_ELSEWHERE = 1 << 26
 _MIN_ROWS_WIDE = 256
 _WIDE = 64
 # Tables below this size are kept for the backward pass, which is then faster than recomputing them.
-_KEEP_BYTES = 1 << 26
+_KEEP_BYTES = 1 << 27
 # The bias rides in the matrix product as one more column up to this dimension; above, that copies `W`.
 _FOLD_BIAS = 32
 

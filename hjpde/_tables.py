@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -82,9 +83,9 @@ def _has_names(rows: list[tuple[int, list[str]]], target: str | int | None) -> b
         return True
     for i, cell in enumerate(first):
         below = [row[i] for _, row in rows[1:] if len(row) > i]
-        if not (_is_number(cell) or _is_missing(cell)) and below:
-            if all(_is_number(other) or _is_missing(other) for other in below):
-                return True
+        over_numbers = below and all(_is_number(other) or _is_missing(other) for other in below)
+        if over_numbers and not (_is_number(cell) or _is_missing(cell)):
+            return True
     return False
 
 
@@ -129,17 +130,16 @@ def read_npz(path: str, target: str | int | None) -> Table:
     if isinstance(target, int):
         raise ValueError(f"`target` must name an array of {path}, got the number {target}.")
     name = "y" if target is None else target
-    try:
-        with np.load(path, allow_pickle=False) as archive:
+    with open(path, "rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array")
             missing = [key for key in ("X", name) if key not in archive.files]
             held = ", ".join(archive.files) or "nothing"
             X, y = (None, None) if missing else (archive["X"], archive[name])
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ValueError(f"{path} is no readable .npz file without pickles: {error}.") from error
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError) as error:
+            raise ValueError(f"{path} is no readable .npz file without pickles: {error}.") from error
     if X is None or y is None:
         raise ValueError(f"{path} must hold the arrays X and {name}; it lacks {', '.join(missing)} and holds {held}.")
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):

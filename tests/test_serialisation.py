@@ -1,5 +1,6 @@
 """Saved modules: exact round trips, and a clear refusal of every broken file."""
 
+import functools
 import json
 import os
 import warnings
@@ -15,6 +16,7 @@ from hypothesis import given
 
 import hjpde
 from hjpde import architectures
+from hjpde._compilation import quick_jit
 from hjpde._serialisation import load, read_header, save
 
 
@@ -24,32 +26,29 @@ class Foreign(eqx.Module):
     x: int = 1
 
 
-def networks(key):
-    return [
-        architectures.ResidualNetwork(4, 3, 5, 2, key=key),
-        architectures.GRU(2, 3, 2, key=key),
-        architectures.DiagonalStateSpace(2, 3, 2, 4, key=key),
-        architectures.Transformer(2, 3, 4, 2, 5, 2, 3, key=key),
-        eqx.nn.MLP(2, 1, 3, 1, key=key),
-        eqx.nn.MultiheadAttention(2, 4, key=key),
-    ]
+@functools.cache
+def modules():
+    """Some of every kind, drawn in one quick compilation."""
 
+    def networks(key):
+        return [
+            architectures.ResidualNetwork(4, 3, 5, 2, key=key),
+            architectures.GRU(2, 3, 2, key=key),
+            architectures.DiagonalStateSpace(2, 3, 2, 4, key=key),
+            architectures.Transformer(2, 3, 4, 2, 5, 2, 3, key=key),
+            eqx.nn.MLP(2, 1, 3, 1, key=key),
+            eqx.nn.MultiheadAttention(2, 4, key=key),
+        ]
 
-def modules(key):
-    X = jax.random.normal(key, (4, 2))
+    X = np.random.default_rng(0).normal(size=(4, 2))
     layer = hjpde.LogSumExp(X, X[:, 0], 0.1)
-    atoms = hjpde.Atoms(X, jnp.array([0.0, jnp.inf, 1.0, 2.0]))
-    return [
-        layer,
-        atoms,
-        hjpde.Quadratic(),
-        hjpde.InitialValueProblem(atoms, hjpde.Quadratic(2 * jnp.eye(2)), 0.3),
-        *networks(key),
-    ]
+    atoms = hjpde.Atoms(X, np.array([0.0, np.inf, 1.0, 2.0]))
+    problem = hjpde.InitialValueProblem(atoms, hjpde.Quadratic(2 * np.eye(2)), 0.3)
+    return [layer, atoms, hjpde.Quadratic(), problem, *quick_jit(networks, 0)(jax.random.key(0))]
 
 
-def test_modules_come_back_equal(getkey, tmp_path):
-    for i, module in enumerate(modules(getkey())):
+def test_modules_come_back_equal(tmp_path):
+    for i, module in enumerate(modules()):
         path = tmp_path / f"{i}.hjpde"
         save(path, module)
         back = load(path)
@@ -59,18 +58,10 @@ def test_modules_come_back_equal(getkey, tmp_path):
 
 
 def test_a_loaded_module_computes_the_same(getkey, tmp_path):
-    network = architectures.GRU(2, 3, 2, key=getkey())
+    network = next(module for module in modules() if isinstance(module, architectures.GRU))
     save(tmp_path / "gru", network)
     x = jax.random.normal(getkey(), (5, 2))
     np.testing.assert_array_equal(load(tmp_path / "gru")(x), network(x))
-
-
-def test_every_module_with_plain_fields_can_be_named(getkey, tmp_path):
-    """A file names a class by module and name; the two must find the class again."""
-    for module in modules(getkey()):
-        for node in jax.tree.leaves(module, is_leaf=lambda x: isinstance(x, eqx.Module) and x is not module):
-            if isinstance(node, eqx.Module):
-                save(tmp_path / "part", node)
 
 
 numbers = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -145,7 +136,7 @@ def test_the_first_line_explains_the_file(getkey, tmp_path):
 
 def test_float64_is_narrowed_with_a_warning(tmp_path):
     """Written and read in processes of either precision; here the switch is flipped for a moment."""
-    before = jax.config.jax_enable_x64
+    before = jax.config.read("jax_enable_x64")
     path = tmp_path / "wide"
     try:
         jax.config.update("jax_enable_x64", True)
@@ -229,9 +220,10 @@ def test_no_changed_byte_goes_unnoticed(tmp_path_factory, data):
     try:
         back = load(path)
     except ValueError as error:
-        assert str(path) in str(error)
-    else:
-        assert alike(back, tree)
+        back = tree
+        if str(path) not in str(error):
+            raise
+    assert alike(back, tree)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 
 def parameter_count(module: Any) -> int:
@@ -20,16 +20,23 @@ def require_positive(**sizes: int) -> None:
             raise ValueError(f"`{name}` must be at least 1, got {size}.")
 
 
-def affine(layer: eqx.nn.Linear, x: Float[Array, "... a"]) -> Float[Array, "... b"]:
+def along_last(values: Inexact[Array, " a"], like: Array) -> Inexact[Array, "..."]:
+    """`values` repeated along the leading axes of `like`; broadcasting is never left to chance."""
+    return jnp.broadcast_to(values, like.shape)
+
+
+def affine(layer: eqx.nn.Linear, x: Float[Array, "*rows a"]) -> Float[Array, "*rows b"]:
     """`layer` along the last axis of `x`; in this order, batches of small products need no transposes."""
     assert layer.bias is not None
-    return x @ layer.weight.T + layer.bias
+    y = x @ layer.weight.T
+    return y + along_last(layer.bias, y)
 
 
-def layer_norm(norm: eqx.nn.LayerNorm, x: Float[Array, "... a"]) -> Float[Array, "... a"]:
+def layer_norm(norm: eqx.nn.LayerNorm, x: Float[Array, "*rows a"]) -> Float[Array, "*rows a"]:
     """`norm` along the last axis of `x`."""
     assert norm.weight is not None
     assert norm.bias is not None
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(centred**2, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(variance + norm.eps) * norm.weight + norm.bias
+    scaled = centred * jax.lax.rsqrt(variance + norm.eps)
+    return scaled * along_last(norm.weight, x) + along_last(norm.bias, x)

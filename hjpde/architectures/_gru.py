@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._abstract import affine, require_positive
+from ._abstract import affine, along_last, require_positive
 
 
 @final
@@ -49,7 +49,8 @@ class GRU(eqx.Module):
         assert bias is not None
         assert candidate_bias is not None
         # The input's share of the gates is one product for the whole sequence.
-        driven = x @ cell.weight_ih.T + bias
+        driven = x @ cell.weight_ih.T
+        driven = driven + along_last(bias, driven)
 
         def step(state, row):
             recurrent = state @ cell.weight_hh.T

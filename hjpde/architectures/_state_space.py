@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from ._abstract import affine, require_positive
+from ._abstract import affine, along_last, require_positive
 
 
 @final
@@ -74,7 +74,8 @@ class DiagonalStateSpace(eqx.Module):
         transition, held = self.discretised()
         v = affine(self.embed, x)
         real, imaginary = self.input_weights
-        drive = held * jax.lax.complex(v @ real.T, v @ imaginary.T)
+        drive = jax.lax.complex(v @ real.T, v @ imaginary.T)
+        drive = along_last(held, drive) * drive
 
         def step(state, row):
             state = transition * state + row
@@ -82,6 +83,6 @@ class DiagonalStateSpace(eqx.Module):
 
         _, states = jax.lax.scan(step, jnp.zeros_like(held), drive)
         real, imaginary = self.output_weights
-        y = states.real @ real.T - states.imag @ imaginary.T + self.skip * v
+        y = states.real @ real.T - states.imag @ imaginary.T + along_last(self.skip, v) * v
         content, gate = jnp.split(affine(self.gate, jax.nn.gelu(y)), 2, axis=-1)
         return affine(self.readout, jnp.mean(v + content * jax.nn.sigmoid(gate), axis=0))
