@@ -1,5 +1,6 @@
 """The trained object: point masses in groups, one group a class, read at one time and temperature."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, final
 
@@ -13,6 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 from hjpde._log_sum_exp import gibbs_mean, log_sum_exp
 from hjpde._types import Scalar
 from hjpde.initial_data import Atoms, LogSumExp
+
+
+_MOST_ROWS = 1000
+"""K-means sees this many rows and 40 a cluster: it only has to find a start."""
 
 
 @final
@@ -106,12 +111,28 @@ def samples_loss(models: tuple[AtomModel, ...], batch: SamplesBatch, key: Array)
     return jnp.sum(row_weights * (predicted - y) ** 2) / jnp.sum(row_weights)
 
 
+@functools.cache
+def smoothed_classification_loss(label_smoothing: float) -> Callable:
+    """The cross-entropy of the Gibbs masses against labels that are wrong with probability `label_smoothing`.
+
+    Without smoothing the temperature falls until the training set is remembered. One function for each value, so that
+    what was compiled for it is found again.
+    """
+
+    def loss(model: AtomModel, batch: ClassificationBatch, key: Array) -> Scalar:
+        del key
+        X, labels, row_weights = batch
+        scores = model.class_scores(X)
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, scores.shape[1], dtype=scores.dtype), label_smoothing)
+        losses = optax.softmax_cross_entropy(scores, targets)
+        return jnp.sum(row_weights * losses) / jnp.sum(row_weights)
+
+    return loss
+
+
 def classification_loss(model: AtomModel, batch: ClassificationBatch, key: Array) -> Scalar:
     """Mean cross-entropy of the Gibbs masses; rows carry weights."""
-    del key
-    X, labels, row_weights = batch
-    losses = optax.softmax_cross_entropy_with_integer_labels(model.class_scores(X), labels)
-    return jnp.sum(row_weights * losses) / jnp.sum(row_weights)
+    return smoothed_classification_loss(0.0)(model, batch, key)
 
 
 def regression_start(
@@ -188,16 +209,16 @@ def _model(
 
 def _k_means(X: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres and the index of the nearest one; no more clusters than distinct points."""
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.cluster import KMeans
 
+    rows = X
+    if len(X) > _MOST_ROWS + 40 * n_clusters:
+        rows = X[np.random.default_rng(seed).permutation(len(X))[: _MOST_ROWS + 40 * n_clusters]]
     if len(X) < 4 * n_clusters or len(X) < 1000:
         n_clusters = min(n_clusters, len(np.unique(X, axis=0)))
-    if len(X) > 5000:
-        method = MiniBatchKMeans(n_clusters, n_init=1, random_state=seed, batch_size=2048)
-    else:
-        method = KMeans(n_clusters, n_init=1, random_state=seed)
-    method.fit(X)
-    return method.cluster_centers_.astype(X.dtype), np.asarray(method.labels_)
+    method = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit(rows)
+    centres = method.cluster_centers_.astype(X.dtype)
+    return centres, np.asarray(method.labels_ if rows is X else method.predict(X))
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

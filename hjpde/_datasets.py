@@ -94,7 +94,7 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
     return dataclasses.replace(dataset, X_test=flat(test[0]), y_test=y_test)
 
 
-def read_table(path: str | os.PathLike[str], target: str | int | None = None, task: Task | None = None) -> Dataset:
+def read_table(path: str | os.PathLike[str], target: str | int | None = None, task: str | None = None) -> Dataset:
     """A user's table, from `.csv` or `.npz`.
 
     **Arguments:**

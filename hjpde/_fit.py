@@ -10,12 +10,12 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from hjpde._atom_model import (
     AtomModel,
-    classification_loss,
     classification_start,
     regression_loss,
     regression_start,
     samples_loss,
     samples_start,
+    smoothed_classification_loss,
     trainable,
 )
 from hjpde._fitted import Coordinates, Fitted, Kind
@@ -43,7 +43,8 @@ def fit(
     optimiser: Literal["adam", "lbfgs"] = "adam",
     steps: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 1e-2,
+    learning_rate: float | None = None,
+    label_smoothing: float = 0.05,
     validation_fraction: float = 0.1,
     patience: int | None = None,
     key: PRNGKeyArray | None = None,
@@ -65,7 +66,7 @@ def fit(
       taken from the data, by `metric`.
     - `viscosity`: the temperature $\varepsilon > 0$, in units of `u`. `None` is a quarter of the targets' spread in a
       regression, and 1 in a classification, where heights are log-odds. Samples need it.
-    - `n_atoms`: how many, in a classification for each class; by default 32 and 10.
+    - `n_atoms`: how many, in a classification for each class; by default 32 and 10 (50 beyond 20,000 rows).
     - `metric`: without a `hamiltonian`, `"features"` makes `A` the diagonal of the features' variances,
       `"common"` their mean times the identity (for images).
     - `difference`: whether to fit the difference of two solutions, of `n_atoms` each.
@@ -74,7 +75,8 @@ def fit(
     - `steps`: by default 1,500, and 200 for L-BFGS.
     - `batch_size`: rows in a step of Adam; `None` takes all of up to 2,048 in a regression and of up to 256 in a
       classification, and 256 or 128 beyond.
-    - `learning_rate`: Adam's, at the start.
+    - `learning_rate`: Adam's, at the start; by default 0.01, and 0.02 in a classification.
+    - `label_smoothing`: in a classification, the probability in $[0, 1)$ with which a label is taken to be wrong.
     - `validation_fraction`: the part of the rows that is kept apart, in $[0, 1)$; the parameters with the best score
       on it are returned. With fewer than 5 such rows there is none.
     - `patience`: how many of the 30 scores of a run may pass without improvement before it stops; `None`: all.
@@ -92,10 +94,12 @@ def fit(
     key = jr.key(0) if key is None else key
     kind: Kind = _kind_of(observations)
     _check_arguments(observations, hamiltonian, viscosity, n_atoms, validation_fraction, metric, optimiser, difference)
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"`label_smoothing` must lie in [0, 1), got {label_smoothing}.")
     seed = int(jr.randint(jr.fold_in(key, 0), (), 0, np.iinfo(np.int32).max))
     coordinates = _coordinates(observations, hamiltonian, metric)
-    n_atoms = (10 if kind == "classification" else 32) if n_atoms is None else n_atoms
     rows, targets, times = _unit_scale(observations, coordinates)
+    n_atoms = _default_atoms(kind, len(rows)) if n_atoms is None else n_atoms
     training, held_out = _split(len(rows), validation_fraction, seed)
     start = _start(
         kind,
@@ -109,13 +113,13 @@ def fit(
     columns = _bucket(rows.shape[1])
     data = _padded(rows, targets, times, training, columns)
     result = train(
-        _LOSSES[kind],
+        _loss(kind, label_smoothing),
         _widened(start, columns),
         data,
         steps=_default_steps(optimiser) if steps is None else steps,
         key=jr.fold_in(key, 1),
         batch_size=_batch_size(kind, optimiser, batch_size, len(training)),
-        learning_rate=learning_rate,
+        learning_rate=(2e-2 if kind == "classification" else 1e-2) if learning_rate is None else learning_rate,
         optimiser=optimiser,
         validation=_padded(rows, targets, times, held_out, columns) if len(held_out) else None,
         patience=patience,
@@ -130,11 +134,10 @@ def fit(
     return _fitted(result, rows.shape[1], kind, coordinates, observations, train_viscosity)
 
 
-_LOSSES: dict[Kind, Callable] = {
-    "samples": samples_loss,
-    "regression": regression_loss,
-    "classification": classification_loss,
-}
+def _loss(kind: Kind, label_smoothing: float) -> Callable:
+    if kind == "classification":
+        return smoothed_classification_loss(float(label_smoothing))
+    return samples_loss if kind == "samples" else regression_loss
 
 
 def _kind_of(observations: Observations) -> Kind:
@@ -285,6 +288,12 @@ def _widened(model: PyTree, columns: int) -> PyTree:
     missing = columns - model.positions.shape[2]
     positions = jnp.pad(model.positions, ((0, 0), (0, 0), (0, missing)))
     return AtomModel(positions, model.heights, model.mask, model.log_time, model.log_viscosity)
+
+
+def _default_atoms(kind: Kind, n: int) -> int:
+    if kind != "classification":
+        return 32
+    return 10 if n <= 20_000 else 50
 
 
 def _default_steps(optimiser: str) -> int:

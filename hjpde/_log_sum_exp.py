@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ._log_sum_exp_rules import (
+    batched_over_queries,
     covariance_product,
     stream_entropy,
     stream_mean,
@@ -23,9 +24,6 @@ from ._log_sum_exp_rules import (
 from ._streaming import logits, over_rows, tile_rows
 from ._types import ScalarLike, as_float_array, is_concrete
 
-_value = jax.jit(stream_value)
-_mean = jax.jit(stream_mean)
-_entropy = jax.jit(stream_entropy)
 _covariance_product = jax.jit(covariance_product)
 
 
@@ -45,7 +43,7 @@ def _checked(
         raise ValueError(f"`viscosity` must be a scalar, got shape {viscosity.shape}.")
     dtype = jnp.result_type(X, weights, biases)
     viscosity = viscosity.astype(dtype)
-    if is_concrete(viscosity) and not viscosity > 0:
+    if is_concrete(viscosity) and not float(viscosity) > 0:
         raise ValueError(f"`viscosity` must be positive in {dtype.name}, got {viscosity}; at 0 use `maximum`.")
     return X.astype(dtype), weights.astype(dtype), biases.astype(dtype), viscosity
 
@@ -85,7 +83,7 @@ def log_sum_exp(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: 
     X, *parameters = _checked(X, weights, biases, viscosity)
     if X.shape[0] == 0:
         return jnp.zeros(0, X.dtype)
-    return _value(X, *parameters)
+    return stream_value(X, *parameters)
 
 
 def gibbs_mean(
@@ -110,7 +108,7 @@ def gibbs_mean(
         raise ValueError(f"`values` must have shape ({weights.shape[0]}, k) as `weights`, got {values.shape}.")
     if X.shape[0] == 0:
         return jnp.zeros((0, values.shape[1]), X.dtype)
-    return _mean(X, weights, *rest, values.astype(X.dtype))
+    return stream_mean(X, weights, *rest, values.astype(X.dtype))
 
 
 def gibbs_entropy(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: ScalarLike) -> Float[Array, " M"]:
@@ -129,7 +127,7 @@ def gibbs_entropy(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity
     X, *parameters = _checked(X, weights, biases, viscosity)
     if X.shape[0] == 0:
         return jnp.zeros(0, X.dtype)
-    return _entropy(X, *parameters)
+    return stream_entropy(X, *parameters)
 
 
 def covariance_vector_product(
@@ -242,11 +240,12 @@ def hessian_spectral_norm(
 
 
 @jax.jit
-def _winners(X, weights, biases):
+@batched_over_queries
+def _winners(X, weights, biases, *, lanes):
     def tile(x):
         return jnp.argmax(logits(x, weights, biases), axis=1)
 
-    return over_rows(tile, tile_rows(*X.shape[:1], *weights.shape, X.dtype), X)
+    return over_rows(tile, tile_rows(X.shape[0], weights.shape, X.dtype, lanes), X)
 
 
 def maximum(X: ArrayLike, weights: ArrayLike, biases: ArrayLike) -> tuple[Float[Array, " M"], Int[Array, " M"]]:

@@ -64,9 +64,10 @@ def _moments(X, weights, biases, viscosity, values, *, entropy, lanes):
     Also right when differentiated as it stands, but then it keeps the whole table.
     """
     biases = _unmasked(biases)
-    append = values is not None and values.shape[1] <= _APPEND_ONES
     columns = jnp.ones((weights.shape[0], 1), X.dtype)
-    if append:
+    append = False
+    if values is not None and values.shape[1] <= _APPEND_ONES:
+        append = True
         columns = jnp.concatenate([values, columns], axis=1)
 
     def tile(x):
@@ -82,11 +83,11 @@ def _moments(X, weights, biases, viscosity, values, *, entropy, lanes):
             disorder = log_total - (_row_sum(p * gap) / (_safe(total) * viscosity))[:, 0]
         return value, mean, disorder
 
-    return over_rows(tile, tile_rows(*X.shape[:1], *weights.shape, X.dtype, lanes), X)
+    return over_rows(tile, tile_rows(X.shape[0], weights.shape, X.dtype, lanes), X)
 
 
-def _batched_over_queries(function):
-    """`function(X, *rest)` such that `jax.vmap` over `X` alone merges the batch into the queries.
+def batched_over_queries(function):
+    """`function(X, weights, *rest, lanes=1)` such that `jax.vmap` over `X` alone merges the batch into the queries.
 
     A one-point call under `jax.vmap` would otherwise hold all its rows of the table at once.
     """
@@ -111,8 +112,8 @@ def _batched_over_queries(function):
     return call
 
 
-_moments_pass = _batched_over_queries(partial(_moments, entropy=False))
-_entropy_pass = _batched_over_queries(partial(_moments, entropy=True))
+_moments_pass = batched_over_queries(partial(_moments, entropy=False))
+_entropy_pass = batched_over_queries(partial(_moments, entropy=True))
 
 
 # ---- Tangents: loops over tiles that are linear in the perturbation ------------------------------------------
@@ -135,7 +136,7 @@ def _centred_perturbation(p, gap, total, x, dx, weights, viscosity, dweights, db
 
 def _tangent_loop(tile, X, dX, weights):
     """`tile` over the queries; backwards it recomputes its table unless the whole of it is small."""
-    rows = tile_rows(*X.shape[:1], *weights.shape, X.dtype)
+    rows = tile_rows(X.shape[0], weights.shape, X.dtype)
     if not keeps_table(X.shape[0], weights.shape[0], X.dtype):
         tile = jax.checkpoint(tile, prevent_cse=X.shape[0] <= rows)
     return over_rows(tile, rows, (X, dX))
@@ -280,7 +281,8 @@ def _value_rule(primals, tangents):
             arguments = list(primals)
             for i, argument in zip(perturbed, moving, strict=True):
                 arguments[i] = argument
-            return _moments(*arguments, None, entropy=False, lanes=1)[0]
+            X, weights, biases, viscosity = arguments
+            return _moments(X, weights, biases, viscosity, None, entropy=False, lanes=1)[0]
 
         return jax.jvp(direct, [primals[i] for i in perturbed], [tangents[i] for i in perturbed])
     if tangents[0] is None:

@@ -26,9 +26,7 @@ class ProgressBar:
 
 
 @contextlib.contextmanager
-def progress(
-    total: int, description: str, enabled: bool = True, *, force: bool = False
-) -> Iterator[ProgressBar]:
+def progress(total: int, description: str, enabled: bool = True, *, force: bool = False) -> Iterator[ProgressBar]:
     """A bar for work of `total` parts, drawn on standard error; standard output is never touched.
 
     **Arguments:**

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -140,11 +141,9 @@ def _read_header(file: BinaryIO, path: str) -> dict[str, Any]:
 
 
 def _hjpde_version() -> str:
-    from importlib import metadata
-
     try:
-        return metadata.version("hjpde")
-    except metadata.PackageNotFoundError:
+        return importlib.metadata.version("hjpde")
+    except importlib.metadata.PackageNotFoundError:
         return "from source"
 
 

@@ -102,11 +102,12 @@ def keeps_table(n_queries: int, n_neurons: int, dtype: Any) -> bool:
     return n_queries * n_neurons * jnp.dtype(dtype).itemsize <= _KEEP_BYTES
 
 
-def tile_rows(n_queries: int, n_neurons: int, dimension: int, dtype: Any, lanes: int = 1) -> int:
+def tile_rows(n_queries: int, weights_shape: tuple[int, ...], dtype: Any, lanes: int = 1) -> int:
     """Queries in a tile, at least 1: as many as fit the cache, more where the matrix product needs them.
 
     `lanes` is the number of tiles that live at once, under `jax.vmap`.
     """
+    n_neurons, dimension = weights_shape
     elements = _TILE_ELEMENTS.get(jax.default_backend(), _TILE_ELEMENTS_ELSEWHERE)
     elements = elements * 4 // max(4, jnp.dtype(dtype).itemsize)
     rows = max(4, elements // (n_neurons * lanes))

@@ -25,7 +25,7 @@ class _HJEstimator(BaseEstimator):
     optimiser: Literal["adam", "lbfgs"]
     steps: int | None
     batch_size: int | None
-    learning_rate: float
+    learning_rate: float | None
     train_viscosity: bool
     validation_fraction: float
     random_state: Any
@@ -64,7 +64,7 @@ class HJRegressor(RegressorMixin, _HJEstimator):
         optimiser: Literal["adam", "lbfgs"] = "adam",
         steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-2,
+        learning_rate: float | None = None,
         train_viscosity: bool = False,
         validation_fraction: float = 0.1,
         random_state: Any = 0,
@@ -111,7 +111,8 @@ class HJClassifier(ClassifierMixin, _HJEstimator):
         optimiser: Literal["adam", "lbfgs"] = "adam",
         steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-2,
+        learning_rate: float | None = None,
+        label_smoothing: float = 0.05,
         train_viscosity: bool = False,
         validation_fraction: float = 0.1,
         random_state: Any = 0,
@@ -121,6 +122,7 @@ class HJClassifier(ClassifierMixin, _HJEstimator):
         self.n_atoms, self.viscosity, self.metric = n_atoms, viscosity, metric
         self.optimiser, self.steps, self.batch_size, self.learning_rate = optimiser, steps, batch_size, learning_rate
         self.train_viscosity, self.validation_fraction = train_viscosity, validation_fraction
+        self.label_smoothing = label_smoothing
         self.random_state, self.verbose = random_state, verbose
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -133,7 +135,7 @@ class HJClassifier(ClassifierMixin, _HJEstimator):
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("`y` must hold at least two classes, got one class only.")
-        self.fitted_ = fit(Classification(X, indices), **self._settings())
+        self.fitted_ = fit(Classification(X, indices), label_smoothing=self.label_smoothing, **self._settings())
         self.n_iter_ = int(np.asarray(self.fitted_.state.step))
         return self
 

@@ -46,17 +46,18 @@ class DiagonalStateSpace(eqx.Module):
         - `state_size`: the number of complex states.
         - `out_size`: the number of logits.
         - `width`: the length of $v_k$.
-        - `key`: draws the weights. $A$ starts at $-\tfrac12 + i \pi n$, the steps log-uniform in
-            [0.01, 0.3].
+        - `key`: draws the weights. $A$ starts at $-0.1 + i \omega$, the frequencies equally spaced from 0 to
+            $\pi$, and the steps log-uniform in [0.2, 1]: no state turns by more than $\pi$ an element, and
+            all remember ten elements or more, as suits sequences of tens.
 
         **Raises:** `ValueError` if a size is not positive.
         """
         require_positive(in_size=in_size, state_size=state_size, out_size=out_size, width=width)
         keys = jax.random.split(key, 6)
         self.embed = eqx.nn.Linear(in_size, width, key=keys[0])
-        self.log_decay = jnp.full(state_size, math.log(0.5))
-        self.frequency = math.pi * jnp.arange(state_size, dtype=float)
-        self.log_step = jax.random.uniform(keys[1], (state_size,), minval=math.log(0.01), maxval=math.log(0.3))
+        self.log_decay = jnp.full(state_size, math.log(0.1))
+        self.frequency = jnp.linspace(0.0, math.pi, state_size)
+        self.log_step = jax.random.uniform(keys[1], (state_size,), minval=math.log(0.2), maxval=0.0)
         self.input_weights = jax.random.normal(keys[2], (2, state_size, width)) / math.sqrt(2 * width)
         self.output_weights = jax.random.normal(keys[3], (2, width, state_size)) / math.sqrt(state_size)
         self.skip = jnp.ones(width)

@@ -97,7 +97,7 @@ class GaussianMixture(AbstractSoftMinimum):
 def _precision_matrices(precisions: ArrayInput, n: int, d: int) -> Float[Array, "N d d"]:
     matrices = as_float_array(precisions, "precisions")
     if matrices.shape in ((), (n,)):
-        matrices = jnp.broadcast_to(matrices, (n,))[:, None, None] * jnp.eye(d, dtype=matrices.dtype)
+        matrices = jnp.broadcast_to(matrices, (n,))[:, None, None] * jnp.eye(d, dtype=matrices.dtype)[None]
     elif matrices.shape == (d, d):
         matrices = jnp.broadcast_to(matrices, (n, d, d))
     elif matrices.shape != (n, d, d):
