@@ -189,7 +189,7 @@ def measure(setting, operation, calls, arguments, measured, repeats):
                 )
             )
             continue
-        out = out if isinstance(out, tuple) else (out,)
+        out = list(out) if isinstance(out, tuple) else [out]
         errors = {"value_error": float(np.abs(np.asarray(out[0])[sample] - exact[0]).max() / np.abs(exact[0]).max())}
         if index == 1:
             gap = np.abs(np.asarray(out[1])[sample] - exact[1]).max()
@@ -222,7 +222,7 @@ def print_table(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
     parser.add_argument("--repeats", type=int, default=7, help="rounds of interleaved runs (default 7)")
     options = parser.parse_args()

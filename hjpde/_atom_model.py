@@ -216,7 +216,7 @@ def _k_means(X: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndarray, np.
         rows = X[np.random.default_rng(seed).permutation(len(X))[: _MOST_ROWS + 40 * n_clusters]]
     if len(X) < 4 * n_clusters or len(X) < 1000:
         n_clusters = min(n_clusters, len(np.unique(X, axis=0)))
-    method = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit(rows)
+    method = KMeans(n_clusters, n_init=1, max_iter=30, random_state=seed).fit(rows)  # pyright: ignore
     centres = method.cluster_centers_.astype(X.dtype)
     return centres, np.asarray(method.labels_ if rows is X else method.predict(X))
 

@@ -44,8 +44,8 @@ def write_demo_report(folder: Path, demo: Demo) -> Path:
     lead = (
         f"Initial data of a Hamilton-Jacobi equation, fitted to {n_train:,} images of handwritten digits, recognise "
         f"{100 * demo.rows[0]['accuracy']:.1f} % of {n_test} unseen ones (mean of {len(demo.split.seeds)} seeds). "
-        f"{_rank(demo)} The fit is a log-sum-exp layer and a solution of the equation at once: the two readings agree to a "
-        f"relative {_scientific(demo.layer_identity_residual)}."
+        f"{_rank(demo)} The fit is a log-sum-exp layer and a solution of the equation at once: the two readings agree "
+        f"to a relative {_scientific(demo.layer_identity_residual)}."
     )
     sections = (
         _how_to_read(),
@@ -81,9 +81,9 @@ def _how_to_read() -> Section:
     return Section(
         "How to read this",
         [
-            "Each class owns ten atoms: point masses at positions $y_j$ (an image each) with heights $g_j$. From all of "
-            "them together grows a solution $u(t, x)$ of the viscous Hamilton-Jacobi equation $u_t + |∇u|² = ε Δu$, and "
-            "each atom has a share in it at every image $x$, its Gibbs weight "
+            "Each class owns ten atoms: point masses at positions $y_j$ (an image each) with heights $g_j$. From all "
+            "of them together grows a solution $u(t, x)$ of the viscous Hamilton-Jacobi equation $u_t + |∇u|² = ε Δu$, "
+            "and each atom has a share in it at every image $x$, its Gibbs weight "
             "$π_j(x) ∝ exp(−(g_j + |x − y_j|²/4t)/ε)$. An image is given the class whose atoms together weigh most. So "
             "every decision is a weighted vote of pictures that one can look at, and $ε$ is the temperature of the "
             "vote. The other four models are networks without such a reading; they show what the same number of "
@@ -107,8 +107,8 @@ def _comparison(demo: Demo, n_train: int, n_test: int) -> Section:
             f"data (seeds 10 to 17); of rates that differ by less than 0.1 points, the smaller.",
             demo_table(demo),
             "Training is the wall time of all seeds side by side, k-means for the atoms included, compilation "
-            "apart. An image's time is the median of 15 compiled calls on all test images of all seeds, divided by their "
-            "number. Loss is the cross-entropy on the test images.",
+            "apart. An image's time is the median of 15 compiled calls on all test images of all seeds, divided by "
+            "their number. Loss is the cross-entropy on the test images.",
             Picture(
                 "accuracy",
                 accuracy_figure(titles, [row["accuracies"] for row in demo.rows]),
@@ -195,8 +195,8 @@ def _explanation(demo: Demo) -> "tuple[Figure, str, str]":
         }
 
     caption = (
-        f"Left, test images; right, the {_TOP} atoms with the largest Gibbs weight, and below each its weight: blue for "
-        "atoms of the true class, orange for others. "
+        f"Left, test images; right, the {_TOP} atoms with the largest Gibbs weight, and below each its weight: blue "
+        "for atoms of the true class, orange for others. "
     )
     if len(right):
         caption += "First the least sure of the right decisions: one sees between which pictures the vote was split. "
@@ -220,9 +220,9 @@ def _temperature_caption(demo: Demo) -> str:
         "The atoms as trained, read at other temperatures; nothing is trained anew. Towards $ε = 0$, the inviscid "
         f"limit, the one nearest atom decides alone (accuracy {mean[0]:.1f} % at 1/{1 / factors[0]:.0f} of the trained "
         f"temperature, {mean[trained]:.1f} % as trained). At the other end all hundred weigh nearly the same, their "
-        f"entropy nears log N, and only the mean over a class is left ({mean[-1]:.1f} %). As trained, an image rests on "
-        f"about {voters:.1f} atoms (the exponential of the mean entropy). Accuracy stays within one point from {down} "
-        f"up to {up}: the temperature need not be tuned finely."
+        f"entropy nears log N, and only the mean over a class is left ({mean[-1]:.1f} %). As trained, an image rests "
+        f"on about {voters:.1f} atoms (the exponential of the mean entropy). Accuracy stays within one point from "
+        f"{down} up to {up}: the temperature need not be tuned finely."
     )
 
 
@@ -231,11 +231,12 @@ def _identity(demo: Demo) -> Section:
         "The identity",
         [
             "The fit is exported as a log-sum-exp layer of a hundred neurons, "
-            "$f(x) = ε log Σ_j exp((W_j · x + b_j)/ε)$ with $W_j = y_j/2t$ and $b_j = −g_j − |y_j|²/4t$. The theory says "
-            "that $f(x) + u(t, x) = |x|²/4t$ for every $x$. Here $f$ comes from the streaming kernel, and $u$ from "
-            "hjpde.solve by squared distances to the atoms. Over all test images of all seeds the largest difference, "
-            f"divided by $|f| + |u| + |x|²/4t$, is {_scientific(demo.layer_identity_residual)} in {_precision(demo)}, "
-            f"whose unit roundoff is {_scientific(float(np.finfo(_precision(demo)).eps) / 2)}: what is seen is rounding.",
+            "$f(x) = ε log Σ_j exp((W_j · x + b_j)/ε)$ with $W_j = y_j/2t$ and $b_j = −g_j − |y_j|²/4t$. The theory "
+            "says that $f(x) + u(t, x) = |x|²/4t$ for every $x$. Here $f$ comes from the streaming kernel, and $u$ "
+            "from hjpde.solve by squared distances to the atoms. Over all test images of all seeds the largest "
+            f"difference, divided by $|f| + |u| + |x|²/4t$, is {_scientific(demo.layer_identity_residual)} in "
+            f"{_precision(demo)}, whose unit roundoff is {_scientific(float(np.finfo(_precision(demo)).eps) / 2)}: "
+            "what is seen is rounding.",
         ],
     )
 

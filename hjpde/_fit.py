@@ -1,7 +1,7 @@
 """The second verb: fit initial data to observations."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -23,7 +23,7 @@ from hjpde._observations import Classification, Regression, Samples
 from hjpde._training_loop import TrainingResult, train
 from hjpde._training_step import TrainingState
 from hjpde._types import ScalarLike, positive_scalar
-from hjpde.hamiltonians import Quadratic
+from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
 
 Observations = Samples | Regression | Classification
 
@@ -34,13 +34,13 @@ _CHUNKS = 30
 def fit(
     observations: Observations,
     *,
-    hamiltonian: Quadratic | None = None,
+    hamiltonian: AbstractHamiltonian | None = None,
     viscosity: ScalarLike | None = None,
     n_atoms: int | None = None,
-    metric: Literal["features", "common"] = "features",
+    metric: str = "features",
     difference: bool = False,
     train_viscosity: bool = False,
-    optimiser: Literal["adam", "lbfgs"] = "adam",
+    optimiser: str = "adam",
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -128,6 +128,7 @@ def fit(
         trainable=trainable(start, train_time=kind != "samples", train_viscosity=train_viscosity),
         state=state,
         until=until,
+        quick_compile=len(training) <= 4096,
         progress=progress,
         description="fitting",
     )
@@ -183,12 +184,13 @@ def _check_arguments(
         raise ValueError("`difference` must be False with `Classification`: its scores are Gibbs masses.")
 
 
-def _coordinates(observations: Observations, hamiltonian: Quadratic | None, metric: str) -> Coordinates:
+def _coordinates(observations: Observations, hamiltonian: AbstractHamiltonian | None, metric: str) -> Coordinates:
     points = np.asarray(observations.x if isinstance(observations, Samples) else observations.X)
     d, dtype = points.shape[1], points.dtype
     centre = points.mean(axis=0, dtype=np.float64)
     if hamiltonian is not None or isinstance(observations, Samples):
-        A = np.eye(d) if hamiltonian is None or hamiltonian.A is None else np.asarray(hamiltonian.A, np.float64)
+        A = hamiltonian.A if isinstance(hamiltonian, Quadratic) else None
+        A = np.eye(d) if A is None else np.asarray(A, np.float64)
         root = np.linalg.cholesky(A)
     else:
         variances = points.var(axis=0, dtype=np.float64)
@@ -317,9 +319,7 @@ def _fitted(
     train_viscosity: bool,
 ) -> Fitted:
     models = result.model if isinstance(result.model, tuple) else (result.model,)
-    narrow = tuple(
-        AtomModel(m.positions[..., :d], m.heights, m.mask, m.log_time, m.log_viscosity) for m in models
-    )
+    narrow = tuple(AtomModel(m.positions[..., :d], m.heights, m.mask, m.log_time, m.log_viscosity) for m in models)
     counted = sum(int(np.sum(np.asarray(m.mask))) * (d + 1) + (kind != "samples") + train_viscosity for m in narrow)
     return Fitted(
         models=narrow,
@@ -332,5 +332,3 @@ def _fitted(
         stopped_early=result.stopped_early,
         interrupted=result.interrupted,
     )
-
-

@@ -142,6 +142,16 @@ def _tangent_loop(tile, X, dX, weights):
     return over_rows(tile, rows, (X, dX))
 
 
+def _expected_change(p, total, x, dweights, dbiases):
+    """$E[\\dot W x + \\dot b]$ in a tile."""
+    change = jnp.zeros(x.shape[0], x.dtype)
+    if dweights is not None:
+        change += ((x / total) * matmul(p, dweights)).sum(1)
+    if dbiases is not None:
+        change += (matmul(p, dbiases[:, None]) / total)[:, 0]
+    return change
+
+
 def _value_tangent(X, weights, biases, viscosity, dweights, dbiases):
     """$E[\\dot W x + \\dot b]$."""
     biases = _unmasked(biases)
@@ -149,15 +159,32 @@ def _value_tangent(X, weights, biases, viscosity, dweights, dbiases):
     def tile(arrays):
         x, _ = arrays
         p, _, _ = _table(x, weights, biases, viscosity)
-        total = _safe(_row_sum(p))
-        change = 0.0
-        if dweights is not None:
-            change += ((x / total) * matmul(p, dweights)).sum(1)
-        if dbiases is not None:
-            change += (matmul(p, dbiases[:, None]) / total)[:, 0]
-        return change
+        return _expected_change(p, _safe(_row_sum(p)), x, dweights, dbiases)
 
     return _tangent_loop(tile, X, None, weights)
+
+
+def _value_and_tangent(primals, tangents):
+    """The value with its tangent from one table, which transposition keeps: for tables that are small."""
+    X, weights, biases, viscosity = primals
+    dX, dweights, dbiases, dviscosity = tangents
+    biases = _unmasked(biases)
+
+    def tile(arrays):
+        x, dx = arrays
+        p, gap, shift = _table(x, weights, biases, viscosity)
+        total = _row_sum(p)
+        divisor = _safe(total)
+        log_total = jnp.log(divisor[:, 0])
+        value = jnp.where(total[:, 0] == 0, -jnp.inf, shift + viscosity * log_total)
+        change = _expected_change(p, divisor, x, dweights, dbiases)
+        if dx is not None:
+            change += (matmul(p, weights) / divisor * dx).sum(1)
+        if dviscosity is not None:
+            change += (log_total - (_row_sum(p * gap) / (divisor * viscosity))[:, 0]) * dviscosity
+        return value, change
+
+    return _tangent_loop(tile, X, dX, weights)
 
 
 def _mean_tangent(primals, values, tangents, dvalues):
@@ -274,17 +301,9 @@ def _given(tangents):
 def _value_rule(primals, tangents):
     tangents = _given(tangents)
     X, weights = primals[:2]
-    perturbed = [i for i, tangent in enumerate(tangents) if tangent is not None]
-    if perturbed != [0] and keeps_table(X.shape[0], weights.shape[0], X.dtype):
-
-        def direct(*moving):
-            arguments = list(primals)
-            for i, argument in zip(perturbed, moving, strict=True):
-                arguments[i] = argument
-            X, weights, biases, viscosity = arguments
-            return _moments(X, weights, biases, viscosity, None, entropy=False, lanes=1)[0]
-
-        return jax.jvp(direct, [primals[i] for i in perturbed], [tangents[i] for i in perturbed])
+    in_parameters = any(tangent is not None for tangent in tangents[1:])
+    if in_parameters and keeps_table(X.shape[0], weights.shape[0], X.dtype):
+        return _value_and_tangent(primals, tangents)
     if tangents[0] is None:
         value, gradient = stream_value(*primals), None
     else:

@@ -117,11 +117,11 @@ def _text(words: str) -> str:
 
 def _prose(words: str) -> str:
     """`$...$` is a formula: kept in one line, and `_j` is a subscript."""
-    formula = re.compile(r"\$([^$]+)\$")
-    return formula.sub(lambda m: f"<i>{_SUBSCRIPT.sub(r'<sub>\1</sub>', m[1])}</i>", _text(words))
+    return re.sub(r"\$([^$]+)\$", _formula, _text(words))
 
 
-_SUBSCRIPT = re.compile(r"_(\w)")
+def _formula(match: re.Match[str]) -> str:
+    return "<i>" + re.sub(r"_(\w)", r"<sub>\1</sub>", match[1]) + "</i>"
 
 
 def _section(folder: Path, section: Section) -> str:
@@ -180,7 +180,7 @@ h1 { font-size: 1.85rem; line-height: 1.2; margin: 0 0 0.8rem; }
 h2 { font-size: 1.2rem; line-height: 1.3; margin: 2.4rem 0 0.6rem; }
 p, ul { margin: 0.6rem 0; }
 li { margin: 0.3rem 0; }
-.lead { font-size: 1.15rem; line-height: 1.5; border-left: 4px solid #0072b2; margin: 0; padding: 0.1rem 0 0.1rem 1rem; }
+.lead { font-size: 1.15rem; border-left: 4px solid #0072b2; margin: 0; padding: 0.1rem 0 0.1rem 1rem; }
 i { font-style: normal; white-space: nowrap; }
 sub { font-size: 0.72em; line-height: 0; }
 .wide { overflow-x: auto; margin: 1.2rem 0; }
@@ -199,12 +199,15 @@ img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figcaption { font-size: 0.86rem; line-height: 1.45; color: #333; margin-top: 0.5rem; }
 @page { size: A4; margin: 18mm 16mm; }
 @media print {
-  body { font-size: 10.5pt; }
+  html { font-size: 12.5px; }
+  body { font-size: 13.5px; line-height: 1.45; }
   main { max-width: none; padding: 0; }
-  h2 { break-after: avoid; margin-top: 1.6rem; }
-  figure, tr, li { break-inside: avoid; }
-  table { break-inside: avoid; }
-  img { max-height: 200mm; width: auto; }
+  h2 { break-after: avoid; margin-top: 1.5rem; }
+  figure, tr, li, table { break-inside: avoid; }
+  figure { margin: 0.8rem 0 1.1rem; }
+  .wide { overflow: visible; }
+  .wide th, .wide td { padding: 0.3rem 0.4rem; }
+  img { max-height: 104mm; width: auto; }
   p { orphans: 3; widows: 3; }
 }
 """

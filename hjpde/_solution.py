@@ -25,16 +25,15 @@ class RESULTS(eqx.Enumeration):
         "the optimisation over the hull of the slopes did not close its duality gap; `stats['duality_gap']` says "
         "how far it came. Increase `max_steps`."
     )
-    not_finite = (
-        "the value is not finite at the points that were tried: look for NaN or infinity in the initial data, or "
-        "an integrand that does not decay (a datum below minus a quadratic)."
-    )
 
 
 class AbstractEvaluator(eqx.Module):
     """A function `u(t, x)` that knows for which times it holds."""
 
-    twice_differentiable: eqx.AbstractClassVar[bool]
+    @property
+    @abc.abstractmethod
+    def twice_differentiable(self) -> bool:
+        """Whether automatic differentiation gives the right second derivatives in `x`."""
 
     @abc.abstractmethod
     def __call__(self, t: Scalar, x: Point) -> Scalar:
@@ -155,9 +154,7 @@ class Solution(eqx.Module):
 
     def _time(self, t: ScalarLike, dtype: jnp.dtype) -> Scalar:
         if jnp.ndim(t) != 0:
-            raise ValueError(
-                f"`t` must be one time, a scalar, got shape {jnp.shape(t)}; use `jax.vmap` over times."
-            )
+            raise ValueError(f"`t` must be one time, a scalar, got shape {jnp.shape(t)}; use `jax.vmap` over times.")
         if is_concrete(t):
             number = float(np.asarray(t))
             reason = self.evaluator.invalid_time(number)

@@ -52,9 +52,7 @@ def solve(
     else:
         reason = solver.why_not(problem)
         if reason is not None:
-            raise ValueError(
-                f"`solver` {type(solver).__name__} does not apply: {reason} {_those_that_do(problem)}"
-            )
+            raise ValueError(f"`solver` {type(solver).__name__} does not apply: {reason} {_those_that_do(problem)}")
     solution = solver.solve(problem, ts, progress=progress)
     failed = solution.result != RESULTS.successful
     if throw and is_concrete(failed) and bool(failed):
@@ -86,9 +84,9 @@ def _those_that_do(problem: InitialValueProblem) -> str:
 def _times(t: ArrayInput) -> Float[Array, " T"]:
     ts = jnp.atleast_1d(as_float_array(t, "t"))
     if ts.ndim != 1 or ts.shape[0] < 1:
-        raise ValueError(f"`t` must be a scalar or a vector of times, got shape {jnp.shape(t)}.")
-    if is_concrete(ts):
-        values = np.asarray(ts)
+        raise ValueError(f"`t` must be a scalar or a vector of times, got shape {ts.shape}.")
+    if is_concrete(t):
+        values = np.atleast_1d(np.asarray(t, ts.dtype))
         if not np.all(np.isfinite(values)) or not np.all(values > 0):
             raise ValueError(f"`t` must be positive and finite, got {values.tolist()}.")
         if np.any(np.diff(values) <= 0):

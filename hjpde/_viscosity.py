@@ -109,9 +109,10 @@ def as_viscosity(value: ArrayInput | Callable | AbstractViscosity) -> AbstractVi
         return VariableViscosity(value)
     array = as_float_array(value, "viscosity")
     if array.ndim == 0:
-        if is_concrete(array) and float(array) == 0:
+        # A constant inside a compiled function is traced as an array: the number itself is still known.
+        if is_concrete(value) and float(np.asarray(value)) == 0:
             return NoViscosity()
-        return ScalarViscosity(positive_scalar(array, "viscosity", array.dtype))
+        return ScalarViscosity(positive_scalar(value, "viscosity", array.dtype))
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 1:
         raise ValueError(
             f"`viscosity` must be a number, a square matrix or a function, got shape {array.shape}."
@@ -120,7 +121,7 @@ def as_viscosity(value: ArrayInput | Callable | AbstractViscosity) -> AbstractVi
     require_symmetric(array, "viscosity")
     if is_concrete(array):
         least = float(np.linalg.eigvalsh(np.asarray(array)).min())
-        if least < -1e3 * np.finfo(np.asarray(array).dtype).eps * float(jnp.abs(array).max()):
+        if least < -1e3 * np.finfo(np.asarray(array).dtype).eps * float(np.abs(np.asarray(array)).max()):
             raise ValueError(f"`viscosity` must be positive semidefinite, got the eigenvalue {least:.3g}.")
         if not np.any(np.asarray(array)):
             return NoViscosity()

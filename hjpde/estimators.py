@@ -1,6 +1,6 @@
 """Scikit-learn estimators: `HJRegressor` and `HJClassifier`."""
 
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, final
 
 import jax
 import numpy as np
@@ -56,27 +56,27 @@ class HJRegressor(RegressorMixin, _HJEstimator):
 
     def __init__(
         self,
-        n_atoms: int = 32,
+        n_atoms: Any = 32,
         *,
-        viscosity: float | None = None,
-        metric: Metric = "features",
-        difference: bool = False,
-        optimiser: Literal["adam", "lbfgs"] = "adam",
-        steps: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        train_viscosity: bool = False,
-        validation_fraction: float = 0.1,
+        viscosity: Any = None,
+        metric: Any = "features",
+        difference: Any = False,
+        optimiser: Any = "adam",
+        steps: Any = None,
+        batch_size: Any = None,
+        learning_rate: Any = None,
+        train_viscosity: Any = False,
+        validation_fraction: Any = 0.1,
         random_state: Any = 0,
-        verbose: bool = False,
+        verbose: Any = False,
     ):
-        """The arguments are those of `hjpde.fit`; `random_state` is a seed or a numpy random state."""
+        """The arguments are those of `hjpde.fit`, which checks them; `random_state` is a seed or a numpy state."""
         self.n_atoms, self.viscosity, self.metric, self.difference = n_atoms, viscosity, metric, difference
         self.optimiser, self.steps, self.batch_size, self.learning_rate = optimiser, steps, batch_size, learning_rate
         self.train_viscosity, self.validation_fraction = train_viscosity, validation_fraction
         self.random_state, self.verbose = random_state, verbose
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> "HJRegressor":
         """Fits to points `X`, shape `(n, d)`, and targets `y`, shape `(n,)`.
 
         **Raises:** `ValueError` for NaN or infinity, wrong shapes, or fewer than two points.
@@ -104,28 +104,28 @@ class HJClassifier(ClassifierMixin, _HJEstimator):
 
     def __init__(
         self,
-        n_atoms: int = 10,
+        n_atoms: Any = 10,
         *,
-        viscosity: float | None = None,
-        metric: Metric = "features",
-        optimiser: Literal["adam", "lbfgs"] = "adam",
-        steps: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        label_smoothing: float = 0.05,
-        train_viscosity: bool = False,
-        validation_fraction: float = 0.1,
+        viscosity: Any = None,
+        metric: Any = "features",
+        optimiser: Any = "adam",
+        steps: Any = None,
+        batch_size: Any = None,
+        learning_rate: Any = None,
+        label_smoothing: Any = 0.05,
+        train_viscosity: Any = False,
+        validation_fraction: Any = 0.1,
         random_state: Any = 0,
-        verbose: bool = False,
+        verbose: Any = False,
     ):
-        """The arguments are those of `hjpde.fit`: `n_atoms` for each class; `random_state` a seed or numpy state."""
+        """As for `HJRegressor`; `n_atoms` counts the atoms of each class."""
         self.n_atoms, self.viscosity, self.metric = n_atoms, viscosity, metric
         self.optimiser, self.steps, self.batch_size, self.learning_rate = optimiser, steps, batch_size, learning_rate
         self.train_viscosity, self.validation_fraction = train_viscosity, validation_fraction
         self.label_smoothing = label_smoothing
         self.random_state, self.verbose = random_state, verbose
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> "HJClassifier":
         """Fits to points `X`, shape `(n, d)`, and labels `y`, shape `(n,)`.
 
         **Raises:** `ValueError` for NaN or infinity, wrong shapes, or fewer than two classes.

@@ -121,9 +121,7 @@ def times(block: Block, matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
 def plus(block: Block, matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """The block plus a matrix."""
-    return (
-        block * jnp.eye(matrix.shape[0], dtype=matrix.dtype) + matrix if block.ndim == 0 else block + matrix
-    )
+    return block * jnp.eye(matrix.shape[0], dtype=matrix.dtype) + matrix if block.ndim == 0 else block + matrix
 
 
 def solve(block: Block, vectors: Vectors) -> Vectors:

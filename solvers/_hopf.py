@@ -1,6 +1,6 @@
 """Hopf: inviscid problems whose datum is a minimum or a maximum of planes."""
 
-from typing import ClassVar, final
+from typing import final
 
 import equinox as eqx
 import jax
@@ -77,9 +77,7 @@ class Hopf(AbstractSolver):
         datum, H = problem.initial_data, problem.hamiltonian
         assert isinstance(H, AbstractMomentumHamiltonian)
         if isinstance(datum, SoftMinPlanes):
-            return Solution(
-                MovedPlanes(-datum.weights, -datum.biases, H, -1), ts, solver="Hopf, minimum of planes"
-            )
+            return Solution(MovedPlanes(-datum.weights, -datum.biases, H, -1), ts, solver="Hopf, minimum of planes")
         assert isinstance(datum, MaxPlanes)
         exact, checked = planes_stay_exact(datum, H)
         counts = {"planes_exact": exact, "points_checked": checked}
@@ -107,7 +105,9 @@ class MovedPlanes(AbstractEvaluator):
     hamiltonian: AbstractMomentumHamiltonian
     sign: int = eqx.field(static=True)
 
-    twice_differentiable: ClassVar[bool] = True
+    @property
+    def twice_differentiable(self) -> bool:
+        return True
 
     @property
     def dim(self) -> int:
@@ -136,7 +136,9 @@ class HopfFormula(AbstractEvaluator):
     hamiltonian: AbstractMomentumHamiltonian
     max_steps: int = eqx.field(static=True)
 
-    twice_differentiable: ClassVar[bool] = False
+    @property
+    def twice_differentiable(self) -> bool:
+        return False
 
     @property
     def dim(self) -> int:
@@ -174,9 +176,7 @@ class HopfFormula(AbstractEvaluator):
             starts = centroid
         else:
             vertices = jnp.eye(n, dtype=dtype)
-            mixtures = jax.random.dirichlet(jax.random.key(0), jnp.full((n,), 0.3, dtype), (64,)).astype(
-                dtype
-            )
+            mixtures = jax.random.dirichlet(jax.random.key(0), jnp.full((n,), 0.3, dtype), (64,)).astype(dtype)
             starts = jnp.concatenate([centroid, vertices, mixtures])
         alphas, gaps = jax.vmap(lambda start: maximise_over_simplex(objective, start, self.max_steps))(starts)
         best = jnp.argmax(jax.vmap(objective)(alphas))

@@ -3,6 +3,7 @@
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -76,6 +77,7 @@ class HopfCole(AbstractSolver):
         )
         if isinstance(datum, Atoms) or _closed_at(datum, epsilon):
             assert isinstance(datum, Atoms | SoftMinPlanes | GaussianMixture)
+            assert isinstance(hamiltonian, Quadratic | LinearQuadratic)
             epsilon = _same_temperature(datum, epsilon)
             escape = escape_time(datum, hamiltonian, ts[-1])
             evaluator = MovedQuadratics(datum, hamiltonian, epsilon, escape, self.normalised)
@@ -88,9 +90,7 @@ class HopfCole(AbstractSolver):
             )
         key = jr.key(0) if self.key is None else self.key
         evaluator = HopfColeIntegral(datum, hamiltonian, epsilon, key, self.n_samples, problem.dim)
-        return Solution(
-            evaluator, ts, solver="HopfCole, Gaussian integral", counts={"n_samples": self.n_samples}
-        )
+        return Solution(evaluator, ts, solver="HopfCole, Gaussian integral", counts={"n_samples": self.n_samples})
 
 
 def _closed_at(datum: object, epsilon: Scalar) -> bool:
@@ -99,15 +99,12 @@ def _closed_at(datum: object, epsilon: Scalar) -> bool:
         return False
     if not is_concrete(datum.viscosity, epsilon):
         return True  # checked when it runs, by `_same_temperature`
-    return bool(_agree(datum.viscosity, epsilon))
+    with jax.ensure_compile_time_eval():  # constants inside a compiled function are known too
+        return bool(_agree(datum.viscosity, epsilon))
 
 
 def _same_temperature(datum: object, epsilon: Scalar) -> Scalar:
-    if (
-        not isinstance(datum, AbstractSoftMinimum)
-        or datum.viscosity is None
-        or is_concrete(datum.viscosity, epsilon)
-    ):
+    if not isinstance(datum, AbstractSoftMinimum) or datum.viscosity is None or is_concrete(datum.viscosity, epsilon):
         return epsilon
     return eqx.error_if(
         epsilon,

@@ -5,7 +5,7 @@ coordinates about the minimiser of the exponent, where a kink of `g` most often 
 """
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 import equinox as eqx
 import jax
@@ -41,7 +41,9 @@ class HopfColeIntegral(AbstractEvaluator):
     n_samples: int = eqx.field(static=True)
     known_dim: int | None = eqx.field(static=True)
 
-    twice_differentiable: ClassVar[bool] = True
+    @property
+    def twice_differentiable(self) -> bool:
+        return True
 
     @property
     def dim(self) -> int | None:
@@ -173,9 +175,7 @@ def _minimiser(f: Callable, scale: Scalar, start: Point) -> Point:
     return jnp.where(jnp.all(jnp.isfinite(found)) & (f(found) <= f(best)), found, best)
 
 
-def _polar_rule(
-    d: int, dtype: jnp.dtype
-) -> tuple[Float[Array, "angles radii d"], Float[Array, "angles radii"]]:
+def _polar_rule(d: int, dtype: jnp.dtype) -> tuple[Float[Array, "angles radii d"], Float[Array, "angles radii"]]:
     r"""Nodes and log-weights of $\int_{\mathbb{R}^d} f(z)\,dz$ for `f` of unit scale.
 
     Along each ray $r = \exp(s - e^{-s})$, trapezoidal in `s`: doubly exponential at 0, so that a kink or a peak at

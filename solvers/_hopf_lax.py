@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, final
+from typing import final
 
 import equinox as eqx
 import jax
@@ -96,7 +96,9 @@ class HopfLaxEnvelope(AbstractEvaluator):
     datum: AbstractInitialDatum
     hamiltonian: AbstractHamiltonian
 
-    twice_differentiable: ClassVar[bool] = True
+    @property
+    def twice_differentiable(self) -> bool:
+        return True
 
     @property
     def dim(self) -> int | None:

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from hjpde._types import is_concrete
 from hjpde.hamiltonians import AbstractMomentumHamiltonian
@@ -31,8 +31,9 @@ def planes_stay_exact(datum: MaxPlanes, H: AbstractMomentumHamiltonian) -> tuple
     weights = _barycentric_points(cells.shape[1])
     points = np.einsum("kc,scd->skd", weights, slopes[cells]).reshape(-1, datum.dim)
     energy = jax.vmap(lambda p: H(0.0, p, p))
-    at_points = np.asarray(energy(points.astype(datum.slopes.dtype)), float).reshape(len(cells), -1)
-    at_vertices = np.asarray(energy(datum.slopes), float)
+    with jax.ensure_compile_time_eval():  # constants inside a compiled function are known too
+        at_points = np.asarray(energy(points.astype(datum.slopes.dtype)), float).reshape(len(cells), -1)
+        at_vertices = np.asarray(energy(datum.slopes), float)
     interpolated = at_vertices[cells] @ weights.T
     tolerance = 1e3 * np.finfo(datum.slopes.dtype).eps * (1 + np.abs(at_vertices).max())
     return bool(np.all(at_points >= interpolated - tolerance)), points.shape[0]
@@ -40,7 +41,7 @@ def planes_stay_exact(datum: MaxPlanes, H: AbstractMomentumHamiltonian) -> tuple
 
 def _cells(
     slopes: Float[np.ndarray, "N d"], offsets: Float[np.ndarray, " N"]
-) -> "Float[np.ndarray, 'cells vertices'] | None":
+) -> Int[np.ndarray, "cells vertices"] | None:
     """The simplices, as rows of indices, of the lower hull of the points `(p_i, gamma_i)`."""
     import scipy.spatial
 
@@ -58,20 +59,19 @@ def _cells(
 def _segments(slopes: Float[np.ndarray, " N"], offsets: Float[np.ndarray, " N"]) -> np.ndarray:
     """The lower hull of points in the plane, by one sweep from left to right."""
     chain: list[int] = []
-    for i in np.lexsort((offsets, slopes)):
+    for i in np.lexsort((offsets, slopes)).tolist():
         if chain and slopes[i] == slopes[chain[-1]]:
             continue
         while len(chain) > 1 and _above(chain[-2], chain[-1], i, slopes, offsets):
             chain.pop()
-        chain.append(int(i))
+        chain.append(i)
     return np.asarray(list(zip(chain, chain[1:], strict=False)), int).reshape(-1, 2)
 
 
 def _above(a: int, b: int, c: int, slopes: np.ndarray, offsets: np.ndarray) -> bool:
     """Whether `b` lies on or above the line from `a` to `c`."""
     return bool(
-        (offsets[b] - offsets[a]) * (slopes[c] - slopes[a])
-        >= (offsets[c] - offsets[a]) * (slopes[b] - slopes[a])
+        (offsets[b] - offsets[a]) * (slopes[c] - slopes[a]) >= (offsets[c] - offsets[a]) * (slopes[b] - slopes[a])
     )
 
 

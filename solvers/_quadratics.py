@@ -5,7 +5,7 @@ Each function keeps the form $V_j(t, x) = \tfrac12\bigl[(Y^\top x + w_j) \cdot X
 $(x_j, p_j)$, and the canonical flow moves both.
 """
 
-from typing import ClassVar, final
+from typing import final
 
 import equinox as eqx
 import jax
@@ -60,9 +60,7 @@ def _frames(datum: Quadratics, flow: CanonicalFlow) -> _Frames:
         X = jax.vmap(lambda P: plus(flow.xx, times(flow.xp, P)))(P)
         Y = jax.vmap(lambda P: plus(flow.px, times(flow.pp, P)))(P)
         w = s - jnp.einsum("nij,nj->ni", P, y) + P @ flow.action_p + flow.action_x[None]
-        sigma = (
-            2 * datum.heights - jnp.sum(s * y, axis=1) + y @ flow.action_x + s @ flow.action_p + flow.action
-        )
+        sigma = 2 * datum.heights - jnp.sum(s * y, axis=1) + y @ flow.action_x + s @ flow.action_p + flow.action
     x = apply(flow.xx, y) + apply(flow.xp, s) + flow.x_shift[None]
     p = apply(flow.px, y) + apply(flow.pp, s) + flow.p_shift[None]
     return _Frames(X, Y, x, p, w, sigma)
@@ -78,7 +76,9 @@ class MovedQuadratics(AbstractEvaluator):
     escape_time: Scalar
     normalised: bool = eqx.field(static=True)
 
-    twice_differentiable: ClassVar[bool] = True
+    @property
+    def twice_differentiable(self) -> bool:
+        return True
 
     @property
     def dim(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from optax.projections import projection_simplex
 
 from hjpde._types import Scalar
@@ -42,7 +42,7 @@ def maximise_over_simplex(
         def step(L: Scalar) -> Float[Array, " N"]:
             return projection_simplex(point + slope / L)
 
-        def too_long(L: Scalar) -> Scalar:
+        def too_long(L: Scalar) -> Bool[Array, ""]:
             move = step(L) - point
             model = value + slope @ move - L / 2 * (move @ move)
             return (f(step(L)) < model - tolerance * jnp.abs(value)) & (L < 1e30)

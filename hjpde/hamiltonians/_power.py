@@ -3,6 +3,7 @@
 from typing import final
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hjpde._types import Point, Scalar, ScalarLike, is_concrete, positive_scalar
@@ -24,8 +25,8 @@ class Power(AbstractConvexHamiltonian):
         **Raises:** `ValueError` if `exponent` is known now and is not above 1 and finite.
         """
         self.exponent = positive_scalar(exponent, "exponent", jnp.result_type(float))
-        if is_concrete(exponent) and not float(self.exponent) > 1:
-            raise ValueError(f"`exponent` must be above 1, got {float(self.exponent):g}.")
+        if is_concrete(exponent) and not float(np.asarray(exponent)) > 1:
+            raise ValueError(f"`exponent` must be above 1, got {float(np.asarray(exponent)):g}.")
 
     @property
     def dim(self) -> None:

@@ -5,7 +5,7 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hjpde._types import ArrayInput, Point, Scalar
+from hjpde._types import ArrayInput, Point, Scalar, as_float_array, require_finite
 
 from ._abstract import AbstractInitialDatum
 from ._affine import as_affine_functions
@@ -32,8 +32,9 @@ class MaxPlanes(AbstractInitialDatum):
 
         **Raises:** `ValueError` if the shapes disagree, there is no plane, or a number is not finite.
         """
-        slopes, biases = as_affine_functions(slopes, -jnp.asarray(offsets), ("slopes", "offsets"))
-        self.slopes, self.offsets = slopes, -biases
+        offsets = as_float_array(offsets, "offsets")
+        require_finite(offsets, "offsets")
+        self.slopes, self.offsets = as_affine_functions(slopes, offsets, ("slopes", "offsets"))
 
     @property
     def dim(self) -> int:

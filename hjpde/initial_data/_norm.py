@@ -25,7 +25,7 @@ class Norm(AbstractInitialDatum):
     order: Literal["1", "2", "inf"] = eqx.field(static=True)
     scale: Scalar
 
-    def __init__(self, order: float | str = 2, scale: ScalarLike = 1.0):
+    def __init__(self, order: int | float | str = 2, scale: ScalarLike = 1.0):
         r"""**Arguments:**
 
         - `order`: $q$, one of 1, 2 and infinity.

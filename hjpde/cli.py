@@ -1,0 +1,190 @@
+"""The command line: `hjpde demo`, `hjpde fit`.
+
+Commands import their modules when they run, so that `hjpde --help` loads no scikit-learn and no matplotlib.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax
+import typer
+
+import hjpde
+
+app = typer.Typer(
+    name="hjpde",
+    help="Hamilton-Jacobi equations whose initial data are neural networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Precision = Annotated[Literal["float32", "float64"], typer.Option(help="Of all arrays.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0, 1 for a solve that failed, 2 for a mistake of the user's.
+
+    **Arguments:**
+
+    - `arguments`: without the program's name; `None` takes those of the process.
+    """
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="hjpde", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.TyperException as error:
+        return _fail(error.format_message(), 2)
+    except (hjpde.SolveError, FloatingPointError, eqx.EquinoxRuntimeError) as error:
+        return _fail(str(error), 1)
+    except ValueError as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        words = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+        return _fail(words, 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; nothing was written.", 130)
+
+
+def _fail(words: str, code: int) -> int:
+    print("hjpde:", " ".join(words.split()), file=sys.stderr)
+    return code
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hjpde {hjpde.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def demo(
+    seeds: Annotated[int, typer.Option(help="How many splits of the data, trained side by side.")] = 3,
+    steps: Annotated[int, typer.Option(help="Steps of Adam, for every model.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page, figures and tables go.", show_default="hjpde-demo")
+    ] = None,
+    precision: _Precision = "float32",
+    as_json: _Json = False,
+) -> None:
+    """Fits digits with HJ initial data, beside four networks of the same size.
+
+    With --json, files are written only if --out is given.
+    """
+    from hjpde._output_folder import output_folder
+
+    out = Path("hjpde-demo") if out is None and not as_json else out
+    with jax.enable_x64(precision == "float64"), output_folder(out) as folder:
+        from hjpde._demo import run_demo, settings
+        from hjpde._demo_report import demo_table, write_demo_report
+
+        result = run_demo(seeds, steps, progress=True, say=_teller())
+        if folder is not None:
+            write_demo_report(folder, result)
+    report = None if out is None else str(out / "report.html")
+    if as_json:
+        measured = {"rows": result.rows, "layer_identity_residual": result.layer_identity_residual}
+        _print_json({**measured, **settings(result), "report": report})
+        return
+    _print_table(demo_table(result), without=("loss_spread", "compile_seconds", "learning_rate"))
+    print(f"Layer and solution agree to {result.layer_identity_residual:.1e}, relative to the terms.")
+    print(f"Report: {report}")
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        str, typer.Argument(help="A .csv or .npz file, or digits, mnist, iris, wine, breast_cancer, diabetes.")
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="The column or array to predict.", show_default="the last column, or y")
+    ] = None,
+    data_folder: Annotated[Path | None, typer.Option("--data", help="The folder with MNIST's four IDX files.")] = None,
+    n_atoms: Annotated[
+        int | None, typer.Option(help="Point masses, in a classification for each class.", show_default="by the data")
+    ] = None,
+    viscosity: Annotated[
+        float | None, typer.Option(help="The temperature ε, above 0.", show_default="by the data")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the optimiser.", show_default="1500, or 200 for lbfgs")] = None,
+    optimiser: Annotated[Literal["adam", "lbfgs"], typer.Option(help="Which one.")] = "adam",
+    difference: Annotated[bool, typer.Option("--difference", help="Fit the difference of two solutions.")] = False,
+    test_fraction: Annotated[float, typer.Option(help="The part of the rows that is held out.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the split and of the fit.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the page, figures, tables and the model go.")] = Path("hjpde-fit"),
+    model: Annotated[Path | None, typer.Option(help="Where the model goes.", show_default="OUT/model.hjpde")] = None,
+    precision: _Precision = "float32",
+    as_json: _Json = False,
+) -> None:
+    """Fits initial data to a table or to images, and scores them on held-out rows."""
+    from hjpde._output_folder import output_folder, require_writable_file
+
+    if model is not None:
+        require_writable_file(model)
+    with jax.enable_x64(precision == "float64"), output_folder(out) as folder:
+        from hjpde._fit_job import FitSettings, check_settings, load_data, run_fit, summary
+        from hjpde._fit_report import fit_table, write_fit_report
+
+        assert folder is not None
+        settings = FitSettings(n_atoms, viscosity, steps, optimiser, difference, test_fraction, seed)
+        dataset = load_data(data, target, data_folder)
+        check_settings(settings, dataset)
+        job = run_fit(dataset, settings, progress=True, say=_teller())
+        write_fit_report(folder, job)
+        hjpde.save(model or folder / "model.hjpde", job.fitted, data=dataset.name, features=list(dataset.feature_names))
+    paths = {"model_path": str(model or out / "model.hjpde"), "report": str(out / "report.html")}
+    if as_json:
+        _print_json({**summary(job), **paths})
+        return
+    _print_table(fit_table(job))
+    print(f"Model: {paths['model_path']}\nReport: {paths['report']}")
+
+
+def _teller() -> Callable[[str], None]:
+    """Prints news on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return lambda words: console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(_finite(document), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _print_table(table: Any, without: Sequence[str] = ()) -> None:
+    from rich.console import Console
+
+    from hjpde._report import print_table
+
+    print_table(table, Console(), without)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
