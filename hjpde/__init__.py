@@ -1,5 +1,6 @@
 """Hamilton-Jacobi equations whose initial data are neural networks: solve, fit, compare."""
 
+import importlib
 from typing import Any
 
 from . import architectures as architectures
@@ -43,7 +44,5 @@ _warn_if_faulty()
 def __getattr__(name: str) -> Any:
     # The estimators bring scikit-learn, which costs more than all the rest.
     if name == "estimators":
-        import importlib
-
         return importlib.import_module("hjpde.estimators")
     raise AttributeError(f"module 'hjpde' has no attribute {name!r}")

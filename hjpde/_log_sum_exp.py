@@ -63,6 +63,10 @@ def log_sum_exp(X: ArrayLike, weights: ArrayLike, biases: ArrayLike, viscosity: 
     Its gradient in `X` costs one pass together with the value, its Hessian-vector product one more. The rounding
     error is a few units in the last place of $\max_j(\sum_k |W_{jk} x_k| + |b_j|) + \varepsilon\log N$.
 
+    One limit: calls with at most 32 points and more than 256 neurons cannot be differentiated twice in reverse mode, in
+    `X`, through a `jax.lax.scan` around them (jax drops the derivative rule there and raises a `ValueError`). Forward
+    over reverse mode (`jax.jvp` of `jax.grad`) works.
+
     **Arguments:**
 
     - `X`: points, shape `(M, d)`.

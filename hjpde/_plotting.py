@@ -84,7 +84,7 @@ def explanation_figure(cases: Sequence[dict[str, Any]]) -> "Figure":
     """
     columns = max(len(case["weights"]) for case in cases)
     ratios = [1.0, 0.62] * len(cases)
-    figure, axes = new_figure(9, 2.35 * len(cases), 2 * len(cases), columns + 2, squeeze=False, height_ratios=ratios)
+    figure, axes = new_figure(9.0, 2.35 * len(cases), 2 * len(cases), columns + 2, squeeze=False, height_ratios=ratios)
     for row, case in enumerate(cases):
         for ax in axes[2 * row : 2 * row + 2, :2].flat:
             ax.remove()

@@ -164,7 +164,8 @@ class HopfFormula(AbstractEvaluator):
         return p @ x - alpha @ self.datum.offsets - t * self.hamiltonian(t, x, p)
 
     def _maximiser(self, t: Scalar, x: Point) -> tuple[Float[Array, " N"], Scalar]:
-        fixed = jax.lax.stop_gradient((self, t, x))
+        arrays, functions = eqx.partition((self, t, x), eqx.is_array)
+        fixed = eqx.combine(jax.lax.stop_gradient(arrays), functions)
 
         def objective(alpha: Float[Array, " N"]) -> Scalar:
             solution, t, x = fixed

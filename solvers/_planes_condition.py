@@ -28,6 +28,8 @@ def planes_stay_exact(datum: MaxPlanes, H: AbstractMomentumHamiltonian) -> tuple
     cells = _cells(slopes, np.asarray(datum.offsets, float))
     if cells is None:
         return False, 0
+    if len(cells) == 0:
+        return True, 0  # one slope: there is nothing to mix
     weights = _barycentric_points(cells.shape[1])
     points = np.einsum("kc,scd->skd", weights, slopes[cells]).reshape(-1, datum.dim)
     energy = jax.vmap(lambda p: H(0.0, p, p))

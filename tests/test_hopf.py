@@ -67,7 +67,6 @@ def test_the_absolute_value_under_a_concave_hamiltonian():
 
 
 def test_the_condition_is_seen_where_nothing_is_known_of_the_hamiltonian():
-    # |p|^2 - 2|p| lies above its chord over [-1, 1] only as far as the chord between -1 and 1 goes: below it.
     for function, exact in ((lambda p: -(p @ p), True), (lambda p: p @ p, False), (lambda p: 3 * p[0], True)):
         solution = hopf(ABSOLUTE_VALUE, hjpde.MomentumFunction(function))
         assert bool(solution.stats["planes_exact"]) is exact

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hjpde import _streaming
+from hjpde import _log_sum_exp_rules, _streaming
 from hjpde._log_sum_exp import (
     covariance_vector_product,
     gibbs_entropy,
@@ -278,6 +278,24 @@ def test_second_reverse_derivative_through_a_loop():
         return jax.lax.scan(step, jnp.asarray(1.0), X)[1].sum()
 
     ours, theirs = (jax.grad(lambda W, f=f: jnp.sin(jax.grad(loop, 1)(f, W)).sum())(W) for f in (log_sum_exp, plain))
+    assert relative_error(ours, theirs) < 1e-12
+
+
+@needs_x64
+def test_forward_over_reverse_through_a_loop_of_merged_calls(getkey):
+    X, W, b = layer(3, 6, 300, 2)
+    assert len(X) <= _log_sum_exp_rules._MERGED_QUERIES
+    assert len(W) > _log_sum_exp_rules._MERGED_NEURONS
+
+    def loop(f, X):
+        def step(carry, x):
+            y = f(x[None] * carry, W, b, 0.3)[0]
+            return 0.9 * carry + 0.01 * y, y
+
+        return jax.lax.scan(step, jnp.asarray(1.0), X)[1].sum()
+
+    direction = jax.random.normal(getkey(), X.shape)
+    ours, theirs = (jax.jvp(jax.grad(partial(loop, f)), (X,), (direction,)) for f in (log_sum_exp, plain))
     assert relative_error(ours, theirs) < 1e-12
 
 

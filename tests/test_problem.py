@@ -13,16 +13,21 @@ ATOMS = hjpde.Atoms(np.eye(2), np.zeros(2))
 PLANES = hjpde.SoftMinPlanes(np.eye(2), np.zeros(2))
 
 
+def _planes_in(problem):
+    assert isinstance(problem.initial_data, hjpde.SoftMinPlanes)
+    return problem.initial_data
+
+
 def test_a_datum_takes_the_temperature_of_the_problem():
-    assert hjpde.InitialValueProblem(PLANES, hjpde.Quadratic(), 0.3).initial_data.viscosity == 0.3
+    assert _planes_in(hjpde.InitialValueProblem(PLANES, hjpde.Quadratic(), 0.3)).viscosity == 0.3
     anisotropic = hjpde.InitialValueProblem(PLANES, hjpde.Quadratic(A), 0.3 * A)
-    np.testing.assert_allclose(anisotropic.initial_data.viscosity, 0.3, rtol=1e-14)
+    np.testing.assert_allclose(_planes_in(anisotropic).viscosity, 0.3, rtol=1e-14)
     np.testing.assert_allclose(anisotropic.temperature(), 0.3, rtol=1e-14)
     inviscid = hjpde.InitialValueProblem(PLANES, hjpde.Quadratic())
-    assert inviscid.initial_data.hard
+    assert _planes_in(inviscid).hard
     assert inviscid.temperature() == 0
     own = hjpde.SoftMinPlanes(np.eye(2), np.zeros(2), 0.7)
-    assert hjpde.InitialValueProblem(own, hjpde.Quadratic(), 0.3).initial_data.viscosity == 0.7
+    assert _planes_in(hjpde.InitialValueProblem(own, hjpde.Quadratic(), 0.3)).viscosity == 0.7
     # No matrix of the Hamiltonian's own: N = eps I.
     assert hjpde.InitialValueProblem(PLANES, hjpde.Eikonal(), 0.3).temperature() == 0.3
     np.testing.assert_allclose(hjpde.InitialValueProblem(PLANES, hjpde.Eikonal(), 0.3 * np.eye(2)).temperature(), 0.3)

@@ -18,19 +18,25 @@ MAX_LINES = 400
 # From the top; a module imports only from steps below its own. Names are relative to `hjpde`, and the longest one
 # that fits a module decides, so a folder stands for all that is in it.
 STAIR = (
-    ("__init__", "__main__", "cli"),
-    ("_demo", "_explore", "_report"),
+    ("__main__",),
+    ("__init__", "cli"),
+    ("_demo_report", "_fit_report"),
+    ("_demo", "_explore", "_fit_job"),
+    ("_demo_models",),
     ("estimators", "problems.claims"),
     ("_compare", "_fit", "analysis", "landscape", "problems", "training"),
+    ("_fitted",),
     ("_solve",),
     ("solvers",),
     ("_problem", "_solution"),
+    ("_atom_model", "_observations"),
     ("architectures",),
     ("_domain", "_viscosity", "hamiltonians", "initial_data"),
     ("_log_sum_exp",),
-    ("_training_loop",),
-    ("_datasets", "_plotting", "_progress", "_serialisation", "_training_step"),
-    ("_idx", "_streaming", "_structure", "_tables"),
+    ("_log_sum_exp_rules", "_training_loop"),
+    ("_plotting_fit",),
+    ("_datasets", "_plotting", "_progress", "_report", "_serialisation", "_training_step"),
+    ("_compilation", "_idx", "_output_folder", "_streaming", "_structure", "_tables"),
     ("_jaxlib", "_types"),
 )
 
