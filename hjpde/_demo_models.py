@@ -25,7 +25,7 @@ SIDE = 8
 CANDIDATE_RATES = (0.003, 0.01, 0.03)
 
 # A softer start than that of `classification_start`: with the same steps it generalises better.
-_WARMER = 3.0
+_WARMER = 10.0
 
 
 @final
@@ -64,7 +64,7 @@ def _transformer(key: Array) -> Transformer:
 
 
 CONTESTANTS = (
-    Contestant("hj", "HJ initial data", "10 atoms a class", 0.01, None, False),
+    Contestant("hj", "HJ initial data", "10 atoms a class", 0.03, None, False),
     Contestant("residual", "residual network", "width 24, 4 layers", 0.03, _residual, False),
     Contestant("gru", "GRU", "over rows, 41 units", 0.03, _gru, True),
     Contestant("ssm", "state-space model", "over rows, diagonal, 40 states, width 26", 0.03, _ssm, True),

@@ -26,12 +26,12 @@ def demo_table(demo: Demo) -> TableOf:
             Column("title", "model", number=False),
             Column("accuracy", "accuracy [%]", lambda v: f"{100 * v:.2f}"),
             Column("accuracy_spread", "±", lambda v: f"{100 * v:.2f}"),
-            Column("loss", "test loss [nats]", lambda v: f"{v:.3f}"),
+            Column("loss", "loss [nats]", lambda v: f"{v:.3f}"),
             Column("loss_spread", "±", lambda v: f"{v:.3f}"),
             Column("parameters", "numbers", lambda v: f"{v:,}"),
-            Column("train_seconds", "training [s]", lambda v: f"{v:.2f}"),
-            Column("compile_seconds", "compiling [s]", lambda v: f"{v:.2f}"),
-            Column("inference_microseconds", "per image [µs]", lambda v: f"{v:.2f}"),
+            Column("train_seconds", "train [s]", lambda v: f"{v:.2f}"),
+            Column("compile_seconds", "compile [s]", lambda v: f"{v:.2f}"),
+            Column("inference_microseconds", "image [µs]", lambda v: f"{v:.2f}"),
             Column("learning_rate", "rate", lambda v: f"{v:g}"),
         ),
         rows=demo.rows,
@@ -68,7 +68,7 @@ def _rank(demo: Demo) -> str:
     )
     if images == 0:
         return f"{reached}: the same number of images."
-    return f"{reached}, {images} of {n_images:,} images {'less' if difference > 0 else 'more'}."
+    return f"{reached}, {images} {'fewer' if difference > 0 else 'more'} of {n_images:,} images."
 
 
 def _scientific(value: float) -> str:
@@ -106,7 +106,7 @@ def _comparison(demo: Demo, n_train: int, n_test: int) -> Section:
             f"each model from {', '.join(map(str, CANDIDATE_RATES))} by the accuracy on eight other splits of the "
             f"data (seeds 10 to 17); of rates that differ by less than 0.1 points, the smaller.",
             demo_table(demo),
-            "Training is the wall time of all seeds side by side, k-means for the atoms included, compilation "
+            "Train is the wall time of all seeds side by side, k-means for the atoms included, compilation "
             "apart. An image's time is the median of 15 compiled calls on all test images of all seeds, divided by "
             "their number. Loss is the cross-entropy on the test images.",
             Picture(
@@ -127,7 +127,7 @@ def _comparison(demo: Demo, n_train: int, n_test: int) -> Section:
 
 
 def _history_caption(demo: Demo) -> str:
-    words = "Cross-entropy on the training batches, mean over the seeds, log scale. "
+    words = "Cross-entropy on the training batches, mean over the seeds. "
     if max(one.curve[-1][1] for one in demo.trained) < 0.02:
         return words + (
             "Every model fits its training images almost perfectly within the budget: what is left between them is "
@@ -251,7 +251,8 @@ def _remarks() -> Section:
         [
             [
                 "Equal budgets are equal counts of numbers, steps and images a step. They are neither equal time nor "
-                "equal care: of each model one size was tried, with three rates. Each network could be made better.",
+                "equal care: of each model one size was tried, with three rates, and for the atoms also four starting "
+                "temperatures. Each network could be made better.",
                 "This is one small data set with few seeds, and images so small that distances between pixels mean "
                 "much. It is a demonstration, not a benchmark, and says little about larger images.",
                 "The atoms start at k-means centres of the training images, the networks at random weights. That "

@@ -51,7 +51,8 @@ def write_fit_report(folder: Path, job: FitJob) -> Path:
     dataset = job.dataset
     if job.metric == "accuracy":
         lead = (
-            f"{100 * job.score:.1f} % of {len(job.X_test):,} held-out rows of {dataset.name} were given the right "
+            f"{100 * job.score:.1f} % of {len(job.X_test):,} held-out "
+            f"{'rows' if dataset.image_shape is None else 'images'} of {dataset.name} were given the right "
             f"{dataset.target_name}."
         )
     else:
@@ -171,7 +172,7 @@ def _history(job: FitJob) -> Picture:
         "history",
         history_figure(list(curves), list(curves.values()), unit),
         "Loss against steps of the training.",
-        f"The loss along the training, log scale where it is positive. {kept} The held-out rows took no part in it.",
+        f"The loss along the training. {kept} The held-out rows took no part in it.",
     )
 
 

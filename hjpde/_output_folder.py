@@ -7,6 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# Of what is written; a folder with such a name would be in its way.
+_SUFFIXES = (".csv", ".hjpde", ".html", ".png")
+
 
 @contextlib.contextmanager
 def output_folder(path: str | os.PathLike[str] | None) -> Iterator[Path | None]:
@@ -25,6 +28,9 @@ def output_folder(path: str | os.PathLike[str] | None) -> Iterator[Path | None]:
         return
     target = Path(os.path.realpath(path))
     existing = _nearest_existing(target, path)
+    for inner in existing.iterdir() if existing == target else ():
+        if inner.is_dir() and inner.suffix in _SUFFIXES:
+            raise ValueError(f"The output folder {os.fspath(path)} cannot be written: {inner} is a folder, not a file.")
     temporary = existing / f".hjpde-{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir()
@@ -67,9 +73,5 @@ def _move(temporary: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, target)
         return
-    files = sorted(temporary.iterdir())
-    blocked = [file.name for file in files if (target / file.name).is_dir()]
-    if blocked:
-        raise ValueError(f"{target / blocked[0]} is a folder where a file is to be written.")
-    for file in files:
+    for file in sorted(temporary.iterdir()):
         os.replace(file, target / file.name)

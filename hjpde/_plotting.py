@@ -182,8 +182,11 @@ def history_figure(titles: Sequence[str], curves: Sequence[Sequence[tuple[int, f
         steps, losses = np.asarray(curve, float).T
         colour, marker = CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]
         ax.plot(steps, losses, color=colour, marker=marker, markersize=4, linewidth=1.5, label=title)
-    if all(loss > 0 for curve in curves for _, loss in curve):
+    values = [loss for curve in curves for _, loss in curve]
+    if 0 < 20 * min(values) < max(values):
         ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
     ax.set_xlabel("steps of training")
     ax.set_ylabel(f"loss [{unit}]")
     ax.legend(frameon=False, fontsize=9)

@@ -207,7 +207,7 @@ figcaption { font-size: 0.86rem; line-height: 1.45; color: #333; margin-top: 0.5
   figure { margin: 0.8rem 0 1.1rem; }
   .wide { overflow: visible; }
   .wide th, .wide td { padding: 0.3rem 0.4rem; }
-  img { max-height: 104mm; width: auto; }
+  img { max-height: 78mm; width: auto; }
   p { orphans: 3; widows: 3; }
 }
 """

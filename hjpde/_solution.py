@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete
+from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete, known_number
 
 
 class RESULTS(eqx.Enumeration):
@@ -153,10 +153,10 @@ class Solution(eqx.Module):
         return self.evaluator.standard_error(t, x)
 
     def _time(self, t: ScalarLike, dtype: jnp.dtype) -> Scalar:
-        if jnp.ndim(t) != 0:
-            raise ValueError(f"`t` must be one time, a scalar, got shape {jnp.shape(t)}; use `jax.vmap` over times.")
+        if np.ndim(t) != 0:
+            raise ValueError(f"`t` must be one time, a scalar, got shape {np.shape(t)}; use `jax.vmap` over times.")
         if is_concrete(t):
-            number = float(np.asarray(t))
+            number = known_number(t, "t")
             reason = self.evaluator.invalid_time(number)
             if reason is not None or number != number:
                 raise ValueError(f"`t` = {number:g} cannot be evaluated: {reason or 'it is NaN'}.")

@@ -1,5 +1,6 @@
 """Array types and the one place where what a user gives becomes a jax array."""
 
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -58,6 +59,17 @@ def require_finite(array: Array, name: str) -> None:
         raise ValueError(f"`{name}` must be finite, got {count} entries that are NaN or infinite.")
 
 
+def known_number(value: ScalarLike, name: str) -> float:
+    """The number behind a scalar that is known now, also where a compiled function is being traced.
+
+    **Raises:** `ValueError` that names the argument if it is no real number.
+    """
+    try:
+        return float(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be a number, got {type(value).__name__}.") from error
+
+
 def positive_scalar(value: ScalarLike, name: str, dtype: jnp.dtype) -> Scalar:
     """`value` as a positive scalar of the given dtype.
 
@@ -67,29 +79,36 @@ def positive_scalar(value: ScalarLike, name: str, dtype: jnp.dtype) -> Scalar:
     if np.ndim(value) != 0:
         raise ValueError(f"`{name}` must be a scalar, got shape {np.shape(value)}.")
     if is_concrete(value):
-        number = float(np.asarray(value))
-        if not (np.isfinite(number) and number > 0):
+        number = known_number(value, name)
+        if not (np.isfinite(number) and np.asarray(number, dtype) > 0):
             raise ValueError(f"`{name}` must be positive and finite, got {number:g}.")
-        _warn_if_unresolved(number, name, dtype)
         return jnp.asarray(value, dtype)
     scalar = jnp.asarray(value, dtype)
     return eqx.error_if(scalar, ~(scalar > 0), f"`{name}` must be positive.")
 
 
-_warned_names: set[str] = set()
+@functools.cache
+def _warn_of_roundoff(number: float, roundoff: float, dtype: str) -> None:
+    """Cached, so that it warns once."""
+    warnings.warn(
+        f"`viscosity` = {number:g} is below the roundoff {roundoff:.1e} of {dtype}: scores of order one are told "
+        "apart no better than at 0. Use float64 "
+        '(`jax.config.update("jax_enable_x64", True)`).',
+        stacklevel=5,
+    )
 
 
-def _warn_if_unresolved(number: float, name: str, dtype: jnp.dtype) -> None:
-    # exp(score / eps) keeps no digit of a score of order one once eps is below the unit roundoff.
-    roundoff = float(jnp.finfo(dtype).eps)
-    if number < roundoff and name not in _warned_names:
-        _warned_names.add(name)
-        warnings.warn(
-            f"`{name}` = {number:g} is below the roundoff {roundoff:.1e} of {jnp.dtype(dtype).name}: scores "
-            "of order one are told apart no better than at `viscosity` = 0. Use float64 "
-            '(`jax.config.update("jax_enable_x64", True)`).',
-            stacklevel=4,
-        )
+def positive_viscosity(value: ScalarLike, dtype: jnp.dtype) -> Scalar:
+    """`value` as a positive temperature; one that the dtype cannot resolve gives a warning, once.
+
+    **Raises:** as `positive_scalar`.
+    """
+    viscosity = positive_scalar(value, "viscosity", dtype)
+    if is_concrete(value):
+        number, roundoff = float(np.asarray(value)), float(jnp.finfo(dtype).eps)
+        if number < roundoff:
+            _warn_of_roundoff(number, roundoff, str(jnp.dtype(dtype)))
+    return viscosity
 
 
 def require_symmetric(matrices: Array, name: str) -> None:

@@ -16,7 +16,7 @@ from hjpde._types import (
     ScalarLike,
     as_float_array,
     is_concrete,
-    positive_scalar,
+    positive_viscosity,
     require_finite,
     require_symmetric,
 )
@@ -112,7 +112,7 @@ def as_viscosity(value: ArrayInput | Callable | AbstractViscosity) -> AbstractVi
         # A constant inside a compiled function is traced as an array: the number itself is still known.
         if is_concrete(value) and float(np.asarray(value)) == 0:
             return NoViscosity()
-        return ScalarViscosity(positive_scalar(value, "viscosity", array.dtype))
+        return ScalarViscosity(positive_viscosity(value, array.dtype))
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 1:
         raise ValueError(
             f"`viscosity` must be a number, a square matrix or a function, got shape {array.shape}."

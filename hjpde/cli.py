@@ -25,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_INTERRUPTED = "interrupted; nothing was written."
+
 _Precision = Annotated[Literal["float32", "float64"], typer.Option(help="Of all arrays.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = app(args=None if arguments is None else list(arguments), prog_name="hjpde", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        # The exit code of an interruption, which typer does not raise.
+        return _fail(_INTERRUPTED, 130) if code == 130 else code or 0
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
     except (hjpde.SolveError, FloatingPointError, eqx.EquinoxRuntimeError) as error:
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
         return _fail(words, 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing was written.", 130)
+        return _fail(_INTERRUPTED, 130)
 
 
 def _fail(words: str, code: int) -> int:
@@ -57,10 +60,11 @@ def _fail(words: str, code: int) -> int:
     return code
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         print(f"hjpde {hjpde.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

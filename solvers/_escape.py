@@ -25,7 +25,9 @@ def escape_time(
     $YX^{-1}$ escapes where $X(t)$ first loses rank. Relative to the start of a short step, $X$ is close to a matrix
     similar to a symmetric one, whose least eigenvalue changes sign then: even a double root is seen.
     """
-    dtype, d = horizon.dtype, datum.dim
+    # The data's dtype: coefficients of lower precision would stall an integration in double.
+    dtype, d = jax.tree.leaves(datum)[0].dtype, datum.dim
+    horizon = horizon.astype(dtype)
     if isinstance(hamiltonian, Quadratic):
         if not isinstance(datum, GaussianMixture):
             return jnp.full_like(horizon, jnp.inf)

@@ -7,7 +7,6 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from hjpde._problem import InitialValueProblem
@@ -34,6 +33,7 @@ from hjpde.initial_data import (
 from ._abstract import AbstractSolver
 from ._escape import escape_time
 from ._quadratics import MovedQuadratics
+from ._simplex import project_onto_simplex
 
 Envelope = Callable[[Scalar, Point], Scalar]
 
@@ -168,5 +168,6 @@ def _moreau_envelope(norm: Norm, t: Scalar, x: Point) -> Scalar:
     if norm.order == "1":
         shift = jnp.clip(x, -radius, radius)
     else:
-        shift = eqx.filter_jit(optax.projections.projection_l1_ball)(x, radius)
+        inside = jnp.sum(jnp.abs(x)) <= radius
+        shift = jnp.where(inside, x, jnp.sign(x) * project_onto_simplex(jnp.abs(x), radius))
     return norm(x - shift) + shift @ shift / (4 * t)

@@ -1,13 +1,27 @@
-"""Maximisation of a smooth function over the simplex, with a duality gap."""
+"""Projection onto the simplex, and maximisation of a smooth function over it, with a duality gap."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
-from optax.projections import projection_simplex
 
 from hjpde._types import Scalar
+
+
+def project_onto_simplex(v: Float[Array, " N"], total: Scalar | float = 1.0) -> Float[Array, " N"]:
+    """The nearest vector of numbers that are not negative and sum to `total`, by sorting; keeps the dtype.
+
+    ??? cite "References"
+
+        J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, *Efficient projections onto the l1-ball for learning in
+        high dimensions*, ICML, 2008.
+    """
+    falling = jnp.sort(v)[::-1]
+    excess = jnp.cumsum(falling) - jnp.asarray(total, v.dtype)
+    counts = jnp.arange(1, v.shape[0] + 1).astype(v.dtype)
+    last = jnp.sum(falling * counts > excess) - 1
+    return jnp.maximum(v - excess[last] / counts[last], 0)
 
 
 def maximise_over_simplex(
@@ -40,7 +54,7 @@ def maximise_over_simplex(
         value, slope = jax.value_and_grad(f)(point)
 
         def step(L: Scalar) -> Float[Array, " N"]:
-            return projection_simplex(point + slope / L)
+            return project_onto_simplex(point + slope / L)
 
         def too_long(L: Scalar) -> Bool[Array, ""]:
             move = step(L) - point

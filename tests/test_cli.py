@@ -136,7 +136,7 @@ def test_lbfgs_difference_and_two_features_of_an_npz(run):
 
 def test_the_precision_is_the_commands_own(run, line):
     before = jax.config.read("jax_enable_x64")
-    code, _, err = run("fit", line, "--steps", 5, "--n-atoms", 2, "--json", "--out", "single")
+    code, _, err = run("fit", line, "--steps", 5, "--n-atoms", 6, "--json", "--out", "single")
     assert code == 0, err
     assert hjpde.load("single/model.hjpde").layer.weights.dtype == np.float32
     assert jax.config.read("jax_enable_x64") == before
@@ -146,7 +146,7 @@ def test_an_older_folder_keeps_its_other_files(run, line):
     Path("out").mkdir()
     Path("out/mine.txt").write_text("kept")
     Path("out/report.html").write_text("old")
-    assert run("fit", line, "--steps", 5, "--n-atoms", 2, "--json", "--out", "out")[0] == 0
+    assert run("fit", line, "--steps", 5, "--n-atoms", 6, "--json", "--out", "out")[0] == 0
     assert Path("out/mine.txt").read_text() == "kept"
     assert Path("out/report.html").read_text() != "old"
 
@@ -239,7 +239,7 @@ def test_data_that_are_not_there(refused):
     ("--test-fraction", 1, "`test_fraction`"),
     ("--precision", "float16", "float16"),
     ("--optimiser", "sgd", "sgd"),
-    ("--steps", "many", "many"),
+    ("--steps", "many", "--steps"),
     ("--stepz", 3, "--stepz"),
 ])  # fmt: skip
 def test_options(refused, option, value, word):
@@ -289,7 +289,7 @@ def test_a_model_that_cannot_be_written(refused, line):
 
 def test_a_folder_in_the_place_of_a_file(refused, line):
     Path("out/report.html").mkdir(parents=True)
-    refused("fit", line, "--steps", 5, "--n-atoms", 2, "--out", "out", words=["report.html", "folder"])
+    refused("fit", line, "--steps", 5, "--n-atoms", 6, "--out", "out", words=["report.html", "folder"])
 
 
 def test_a_fit_that_fails_is_code_1_and_leaves_nothing(run, line, monkeypatch):
@@ -315,7 +315,7 @@ def test_an_interrupted_fit_leaves_nothing(run, line, monkeypatch):
 
     monkeypatch.setattr(_fit_report, "write_fit_report", interrupt)
     before = everything()
-    code, out, err = run("fit", line, "--steps", 5, "--n-atoms", 2)
+    code, out, err = run("fit", line, "--steps", 5, "--n-atoms", 6)
     assert (code, out) == (130, "")
     assert "interrupted" in err
     assert everything() == before
@@ -323,6 +323,7 @@ def test_an_interrupted_fit_leaves_nothing(run, line, monkeypatch):
 
 def test_output_folder_moves_into_place(monkeypatch):
     with _output_folder.output_folder("a/b/c") as folder:
+        assert folder is not None
         (folder / "x.txt").write_text("x")
         assert not os.path.exists("a")
     assert Path("a/b/c/x.txt").read_text() == "x"

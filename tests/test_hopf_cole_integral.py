@@ -1,5 +1,6 @@
 """Hopf-Cole for any datum: the quadrature against closed forms, the sampling against its own standard error."""
 
+import equinox as eqx
 import hjpde
 import jax
 import jax.numpy as jnp
@@ -35,32 +36,41 @@ def test_the_absolute_value():
     u, errors = estimates(solution, jnp.asarray(ts), jnp.asarray(xs)[:, None])
     exact = np.asarray([_absolute_value(t, x) for t, x in zip(ts, xs, strict=True)])
     true = np.abs(u - exact)
-    assert np.all(true <= 1e-6)
+    assert np.all(true <= 1e-5)
     # The estimate bounds the error, up to rounding.
     assert np.all(true <= 10 * errors + 1e-13)
+    np.testing.assert_allclose(solution.batch(0.5, jnp.asarray(xs[1::4])[:, None]), u[1::4], rtol=1e-13)
 
 
-def _closed_forms(d):
+class _Opaque(eqx.Module):
+    """A datum of which the solver knows nothing; one program serves all mixtures of one size."""
+
+    inner: hjpde.GaussianMixture
+
+    def __call__(self, y):
+        return self.inner(y)
+
+
+def _mixtures(d):
     rng = np.random.default_rng(d)
-    planes = hjpde.SoftMinPlanes(rng.normal(size=(5, d)), rng.normal(size=5))
-    components = hjpde.GaussianMixture(rng.normal(size=(4, d)), rng.normal(size=4) * 0.3, [1.0, 3.0, 0.5, 2.0])
-    return {"form": hjpde.QuadraticForm(random_spd(rng, d), rng.normal(size=d)), "planes": planes, "mixture": components}
+    Y, g, W = rng.normal(size=(5, d)), rng.normal(size=5) * 0.3, rng.normal(size=(5, d))
+    alone = np.asarray([0.0, *[np.inf] * 4])
+    return {
+        "form": hjpde.GaussianMixture(Y, alone, random_spd(rng, d), W, EPS),
+        "planes": hjpde.GaussianMixture(Y, g, 0.0, W, EPS),
+        "wells": hjpde.GaussianMixture(Y, g, [1.0, 3.0, 0.5, 2.0, 1.0], viscosity=EPS),
+    }
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["form", "planes", "mixture"])
-def test_quadrature_against_closed_forms(kind, d):
-    # The mixture is not convex: several minima, of which the quadrature is centred at one.
-    closed = hjpde.InitialValueProblem(_closed_forms(d)[kind], hjpde.Quadratic(), EPS)
-    datum = closed.initial_data
-    solution, exact = hopf_cole(lambda y: datum(y)), hjpde.solve(closed, 1.0)
-    rng = np.random.default_rng(7)
-    ts, X = jnp.asarray([0.01, 0.3, 2.0]), jnp.asarray(rng.normal(size=(3, d)))
-    u, errors = estimates(solution, ts, X)
-    expected = estimates(exact, ts, X)[0]
-    true = np.abs(u - expected)
-    assert np.all(true <= 10 * errors + 1e-12)
-    assert np.all(true <= (1e-10 if kind == "form" else 1e-4))
+def test_quadrature_against_closed_forms(d):
+    ts, X = jnp.asarray([0.01, 0.3, 2.0]), jnp.asarray(np.random.default_rng(7).normal(size=(3, d)))
+    for kind, mixture in _mixtures(d).items():
+        u, errors = estimates(hopf_cole(_Opaque(mixture)), ts, X)
+        true = np.abs(u - estimates(hopf_cole(mixture), ts, X)[0])
+        assert np.all(true <= 10 * errors + 1e-12), kind
+        # The wells are not convex: several minima, of which the rule is centred at one.
+        assert np.all(true <= (1e-11 if kind == "form" else 1e-4)), kind
 
 
 def test_gradients_and_hessians_of_the_quadrature():
@@ -137,12 +147,6 @@ def test_a_solution_is_a_function_and_its_key_matters():
     one, same, other = (estimates(hopf_cole(_smooth, **o), t, X)[0] for o in ({}, {}, {"key": jr.key(3)}))
     assert one[0] == same[0]
     assert one[0] != other[0]
-
-
-def test_batch_agrees_with_single_points():
-    solution = hopf_cole(lambda y: jnp.abs(y[0]))
-    X = jnp.asarray([[0.1], [0.4], [-2.0]])
-    np.testing.assert_allclose(solution.batch(0.3, X), estimates(solution, jnp.full(3, 0.3), X)[0], rtol=1e-13)
 
 
 def test_a_datum_that_is_no_scalar_is_named():

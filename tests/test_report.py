@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 from hjpde import _plotting, _plotting_fit, _report
@@ -127,7 +128,7 @@ def test_figures_are_drawn_whole(name):
     assert _report.png(figure).startswith(PNG)
     assert ("matplotlib.pyplot" in sys.modules) == pyplot_before
     # No word is cut at the edge of the picture.
-    canvas = figure.canvas
+    canvas = FigureCanvasAgg(figure)
     inside = figure.bbox
     for ax in figure.axes:
         box = ax.get_tightbbox(canvas.get_renderer())

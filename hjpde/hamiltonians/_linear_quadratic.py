@@ -78,7 +78,7 @@ class LinearQuadratic(AbstractHamiltonian):
 
     def coefficients(self, t: ScalarLike) -> tuple[Array, Array, Array]:
         """`B`, `c` and `Q` at time `t`."""
-        t = jnp.asarray(t, self.A.dtype)
+        t = jnp.asarray(t, jnp.result_type(t, self.A.dtype))
         B, c, Q = (f(t) if callable(f) else f for f in (self.B, self.c, self.Q))
         return B, c, Q
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hjpde._log_sum_exp import gibbs_entropy, log_sum_exp
-from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, positive_scalar
+from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, positive_scalar, positive_viscosity
 
 from ._abstract import AbstractInitialDatum
 from ._affine import as_affine_functions
@@ -55,7 +55,7 @@ class LogSumExp(AbstractInitialDatum):
         $+\infty$, or `viscosity` is not positive. A traced `viscosity` that is not positive is a runtime error.
         """
         self.weights, self.biases = as_affine_functions(weights, biases)
-        self.viscosity = positive_scalar(viscosity, "viscosity", self.weights.dtype)
+        self.viscosity = positive_viscosity(viscosity, self.weights.dtype)
 
     @property
     def dim(self) -> int:

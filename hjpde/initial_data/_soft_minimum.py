@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hjpde._types import Scalar, ScalarLike, is_concrete
+from hjpde._types import Scalar, ScalarLike, is_concrete, known_number
 
 
 def soft_minimum(values: Float[Array, " N"], viscosity: Scalar) -> Scalar:
@@ -30,7 +30,7 @@ def as_temperature(viscosity: ScalarLike | None, name: str, dtype: jnp.dtype) ->
         raise ValueError(f"`{name}` must be a scalar, got shape {np.shape(viscosity)}.")
     if not is_concrete(viscosity):
         return jnp.asarray(viscosity, dtype), False
-    number = float(np.asarray(viscosity))
+    number = known_number(viscosity, name)
     if not 0 <= number < float("inf"):
         raise ValueError(f"`{name}` must be finite and not negative, got {number:g}.")
     return jnp.asarray(viscosity, dtype), number == 0

@@ -1,0 +1,189 @@
+"""A solution: shapes, batches, transformations, dtypes, and what is refused."""
+
+import equinox as eqx
+import hjpde
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hjpde import solvers
+
+RNG = np.random.default_rng(0)
+POSITIONS, HEIGHTS = jnp.asarray(RNG.normal(size=(5, 2))), jnp.asarray(RNG.normal(size=5))
+X = jnp.asarray(RNG.normal(size=(2, 3, 2)))
+EPS = 0.1
+
+
+def _solution(positions=POSITIONS, heights=HEIGHTS, eps: object = EPS, t=1.0):
+    problem = hjpde.InitialValueProblem(hjpde.Atoms(positions, heights), hjpde.Quadratic(), eps)  # pyright: ignore
+    return hjpde.solve(problem, t)
+
+
+def _by_hand(t, x):
+    costs = np.asarray(HEIGHTS) + np.sum((np.asarray(x) - np.asarray(POSITIONS)) ** 2, axis=1) / (4 * t)
+    return -EPS * np.logaddexp.reduce(-costs / EPS) + EPS * np.log(4 * np.pi * EPS * t)
+
+
+def test_values_by_hand_and_in_batches():
+    solution = _solution()
+    u = solution.batch(0.7, X)
+    assert u.shape == (2, 3)
+    np.testing.assert_allclose(u, [[_by_hand(0.7, x) for x in row] for row in X], rtol=1e-12)
+    np.testing.assert_allclose(u, jax.vmap(jax.vmap(lambda x: solution(0.7, x)))(X), rtol=1e-12)
+    np.testing.assert_allclose(solution.batch(0.7, X[0, 0]), u[0, 0], rtol=1e-12)
+    assert solution.batch(0.7, jnp.zeros((0, 2))).shape == (0,)
+    # Any time above 0, also after the saved ones.
+    np.testing.assert_allclose(solution(5.0, X[0, 0]), _by_hand(5.0, X[0, 0]), rtol=1e-12)
+
+
+def test_derivatives_agree_with_each_other():
+    solution, t, x, h = _solution(), 0.7, X[0, 0], 1e-5
+    slope, bend = solution.gradient(t, x), solution.hessian(t, x)
+    axes = h * np.eye(2)
+    np.testing.assert_allclose(slope, [(_by_hand(t, x + a) - _by_hand(t, x - a)) / (2 * h) for a in axes], atol=1e-8)
+    np.testing.assert_allclose(
+        bend, [(solution.gradient(t, x + a) - solution.gradient(t, x - a)) / (2 * h) for a in axes], atol=1e-7
+    )
+    np.testing.assert_allclose(solution.laplacian(t, x), np.trace(bend), rtol=1e-14)
+    rate = (_by_hand(t + h, x) - _by_hand(t - h, x)) / (2 * h)
+    np.testing.assert_allclose(solution.time_derivative(t, x), rate, atol=1e-8)
+    slopes = solution.batch_gradient(t, X)
+    assert slopes.shape == X.shape
+    np.testing.assert_allclose(slopes[0, 0], slope, rtol=1e-11)
+    assert solution.standard_error(t, x) == 0
+
+
+def test_numpy_integers_and_lists_are_taken():
+    solution = _solution()
+    expected = _by_hand(1.0, [1.0, 2.0])
+    for x in ([1, 2], (1.0, 2.0), np.asarray([1, 2]), np.asarray([1.0, 2.0]), jnp.asarray([1, 2])):
+        assert float(solution(1, x)) == pytest.approx(expected, rel=1e-13)
+    assert float(solution(np.float64(1.0), [1, 2])) == pytest.approx(expected, rel=1e-13)
+    assert float(solution(jnp.asarray(1), [1, 2])) == pytest.approx(expected, rel=1e-13)
+
+
+def test_refuses_points_and_times():
+    solution = _solution()
+    for call in (solution, solution.gradient, solution.hessian, solution.time_derivative, solution.standard_error):
+        for x in (X, X[0], jnp.zeros(3), 0.5):
+            with pytest.raises(ValueError, match=r"`x` must be one point of shape \(2,\).*use `\.batch`"):
+                call(0.7, x)
+    for points in (jnp.zeros((4, 3)), jnp.zeros(3), 0.5):
+        with pytest.raises(ValueError, match=r"`X` must have shape \(\.\.\., 2\), got"):
+            solution.batch(0.7, points)
+    for t in (0.0, -1.0):
+        with pytest.raises(ValueError, match=r"point masses are singular at `t` = 0, take `t` > 0"):
+            solution(t, X[0, 0])
+        with pytest.raises(ValueError, match=r"point masses are singular"):
+            solution.batch(t, X)
+    with pytest.raises(ValueError, match="it is NaN"):
+        solution(np.nan, X[0, 0])
+    with pytest.raises(ValueError, match=r"`t` must be one time, a scalar, got shape \(2,\)"):
+        solution(jnp.ones(2), X[0, 0])
+    with pytest.raises(ValueError, match=r"`x` must be real"):
+        solution(1.0, X[0, 0] * 1j)
+    any_dimension = hjpde.solve(hjpde.InitialValueProblem(hjpde.Norm(), hjpde.Quadratic()), 1.0)
+    with pytest.raises(ValueError, match=r"`x` must be one point of shape \(d,\)"):
+        any_dimension(1.0, X)
+
+
+def test_a_compiled_function_returns_a_solution():
+    solution = jax.jit(_solution)(POSITIONS, HEIGHTS, EPS)
+    assert isinstance(solution, hjpde.Solution)
+    assert solution.stats["solver"] == "HopfCole, Atoms in closed form"
+    assert solution.result == hjpde.RESULTS.successful
+    np.testing.assert_allclose(solution(0.7, X[0, 0]), _by_hand(0.7, X[0, 0]), rtol=1e-12)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(_solution()))
+
+
+class _Net(eqx.Module):
+    """Like a user's: an activation, a constant of numpy's."""
+
+    layer: eqx.nn.Linear
+    activation: object
+    offset: object
+
+    def __call__(self, x):
+        return jnp.sum(self.activation(self.layer(x)) + self.offset)  # pyright: ignore
+
+
+def test_a_solution_from_a_network_passes_through_jit(getkey):
+    net = _Net(eqx.nn.Linear(1, 1, key=getkey()), jnp.tanh, np.asarray([0.5]))
+    problem = hjpde.InitialValueProblem(net, hjpde.Quadratic(), EPS)
+    solution = jax.jit(lambda s: s)(hjpde.solve(problem, 1.0))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(solution))
+    assert solution.stats["solver"] == "HopfCole, Gaussian integral"
+
+
+@eqx.filter_jit
+@jax.value_and_grad
+def _value_and_slopes(parameters):
+    positions, heights, eps = parameters
+    return _solution(positions, heights, eps)(0.7, X[0, 0])
+
+
+def test_derivatives_in_the_problem():
+    value, (by_position, by_height, by_eps) = _value_and_slopes((POSITIONS, HEIGHTS, jnp.asarray(EPS)))
+    np.testing.assert_allclose(value, _by_hand(0.7, X[0, 0]), rtol=1e-12)
+    # The derivatives in the heights are the Gibbs weights, those in the positions the weighted co-states, reversed.
+    offsets = np.asarray(X[0, 0]) - np.asarray(POSITIONS)
+    logits = -(np.asarray(HEIGHTS) + np.sum(offsets**2, axis=1) / (4 * 0.7)) / EPS
+    gibbs = np.exp(logits - np.logaddexp.reduce(logits))
+    np.testing.assert_allclose(by_height, gibbs, rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(by_position, -gibbs[:, None] * offsets / (2 * 0.7), rtol=1e-11, atol=1e-15)
+    entropy = -np.sum(gibbs * np.log(gibbs))
+    np.testing.assert_allclose(by_eps, -entropy + np.log(4 * np.pi * EPS * 0.7) + 1, rtol=1e-10)
+
+
+def test_problems_and_times_are_batched():
+    heights = jnp.stack([HEIGHTS, HEIGHTS + 1.0])
+    u = jax.vmap(lambda h: _solution(heights=h)(0.7, X[0, 0]))(heights)
+    np.testing.assert_allclose(u[1] - u[0], 1.0, rtol=1e-12)
+    solutions = jax.vmap(lambda h: _solution(heights=h))(heights)
+    np.testing.assert_allclose(jax.vmap(lambda s: s(0.7, X[0, 0]))(solutions), u, rtol=1e-13)
+    ts = jnp.asarray([0.2, 0.7])
+    by_time = jax.vmap(lambda t: _solution()(t, X[0, 0]))(ts)
+    np.testing.assert_allclose(by_time, [_by_hand(t, X[0, 0]) for t in ts], rtol=1e-12)
+
+
+DATA32 = np.asarray(POSITIONS, np.float32), np.asarray(HEIGHTS, np.float32)
+PROBLEMS32 = [
+    (hjpde.Atoms(*DATA32), hjpde.Quadratic(), 0.1),
+    (hjpde.SoftMinPlanes(*DATA32), hjpde.Quadratic(), 0.1),
+    (hjpde.GaussianMixture(*DATA32, 1.0), hjpde.Quadratic(), 0.1),
+    (hjpde.Atoms(*DATA32), hjpde.Eikonal(2.0), 0.0),
+    (hjpde.Atoms(*DATA32), hjpde.Power(3.0), 0.0),
+    (hjpde.SoftMinPlanes(*DATA32), hjpde.Power(3.0), 0.0),
+    (hjpde.Cones(*DATA32, 0.5), hjpde.Quadratic(), 0.0),
+    (hjpde.Norm(np.inf), hjpde.Quadratic(), 0.0),
+    (hjpde.MaxPlanes(*DATA32), hjpde.Quadratic(), 0.0),
+    (jnp.sum, hjpde.Quadratic(), 0.1),
+]
+
+
+@pytest.mark.parametrize("datum, hamiltonian, viscosity", PROBLEMS32)
+def test_single_precision_stays_single(datum, hamiltonian, viscosity):
+    solution = hjpde.solve(hjpde.InitialValueProblem(datum, hamiltonian, viscosity), 1.0)
+    x = jnp.asarray([0.3, -0.2], jnp.float32)
+    u, slope = jax.jit(lambda x: (solution(0.7, x), solution.gradient(0.7, x)))(x)
+    assert u.dtype == slope.dtype == jnp.float32
+    batch = jax.eval_shape(lambda x: solution.batch(0.7, x[None]), x)
+    assert batch.dtype == jnp.float32
+
+
+def test_linear_quadratic_in_single_precision():
+    A = np.eye(2, dtype=np.float32)
+    for B in (A, lambda t: jnp.cos(t) * jnp.eye(2, dtype=t.dtype)):
+        H = hjpde.LinearQuadratic(A, B, Q=A)
+        solution = hjpde.solve(hjpde.InitialValueProblem(hjpde.Atoms(*DATA32), H, 0.1 * A), 1.0)
+        u = solution.batch(0.7, jnp.asarray([[0.3, -0.2]], jnp.float32))
+        double = hjpde.Atoms(POSITIONS, HEIGHTS)
+        exact = hjpde.solve(hjpde.InitialValueProblem(double, hjpde.LinearQuadratic(np.eye(2), B, Q=np.eye(2)), EPS), 1.0)
+        assert u.dtype == jnp.float32
+        np.testing.assert_allclose(u, exact.batch(0.7, jnp.asarray([[0.3, -0.2]])), rtol=2e-5)
+
+
+def test_solvers_are_named_in_stats():
+    problem = hjpde.InitialValueProblem(hjpde.Atoms(POSITIONS, HEIGHTS), hjpde.Quadratic(), EPS)
+    assert hjpde.solve(problem, 1.0, solvers.HopfCole()).stats["solver"] == _solution().stats["solver"]
+    assert set(_solution().stats) == {"solver", "escape_time"}
