@@ -36,10 +36,12 @@ def line_figure(
 
 def surface_figure(predict: Predict, X: np.ndarray, y: np.ndarray, names: tuple[str, str, str]) -> "Figure":
     """A regression of two variables: the fitted function as colour, the held-out data as dots in the same colours."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, ax = new_figure(6.8, 5.2)
     horizontal, vertical, values = _on_grid(predict, X)
     low, high = float(min(values.min(), y.min())), float(max(values.max(), y.max()))
-    levels = np.linspace(low, high if high > low else low + 1, 21)
+    levels = MaxNLocator(20).tick_values(low, high if high > low else low + 1)
     drawn = ax.contourf(horizontal, vertical, values, levels=levels, cmap="cividis", extend="both")
     rows = _chosen(len(X))
     ax.scatter(

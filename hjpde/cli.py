@@ -155,7 +155,7 @@ def fit(
     if as_json:
         _print_json({**summary(job), **paths})
         return
-    _print_table(fit_table(job))
+    _print_table(fit_table(job), without=("target",))
     print(f"Model: {paths['model_path']}\nReport: {paths['report']}")
 
 

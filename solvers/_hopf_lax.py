@@ -19,9 +19,9 @@ from hjpde.hamiltonians import (
     Eikonal,
     LinearQuadratic,
     Quadratic,
+    Transport,
 )
 from hjpde.initial_data import (
-    AbstractInitialDatum,
     Atoms,
     Cones,
     GaussianMixture,
@@ -46,6 +46,7 @@ class HopfLax(AbstractSolver):
       `LinearQuadratic`.
     - Minima of paraboloids (`GaussianMixture` at temperature 0), and quadratic forms, under `Quadratic` and
       `LinearQuadratic`.
+    - Any datum under `Transport` with a constant velocity, $u(t, x) = g(x - tv)$.
     - Minima of cones and norms under `Quadratic()` and (not the norms of order 1 and infinity) `Eikonal`.
 
     ??? cite "References"
@@ -62,10 +63,12 @@ class HopfLax(AbstractSolver):
             return "there is viscosity (Hopf-Lax needs N = 0)."
         if _as_quadratics(datum) is not None and isinstance(H, Quadratic | LinearQuadratic):
             return None
-        if isinstance(datum, Atoms) and not isinstance(H, AbstractConvexHamiltonian):
-            return "the Hamiltonian is not convex with a known conjugate."
-        if isinstance(datum, Atoms) or _envelope(datum, H) is not None:
+        if isinstance(datum, Atoms) and isinstance(H, AbstractConvexHamiltonian):
             return None
+        if _envelope(datum, H) is not None:
+            return None
+        if isinstance(datum, Atoms):
+            return "the Hamiltonian is not convex with a known conjugate."
         return (
             f"no closed form is known for a {type(datum).__name__} under a {type(H).__name__}; it needs point masses, "
             "minima of paraboloids or of cones, a quadratic form or a norm."
@@ -85,16 +88,16 @@ class HopfLax(AbstractSolver):
                 result=RESULTS.where(escape > ts[-1], RESULTS.successful, RESULTS.escaped),
                 counts={"escape_time": escape},
             )
-        assert isinstance(datum, AbstractInitialDatum)
-        return Solution(HopfLaxEnvelope(datum, H), ts, solver=name)
+        return Solution(HopfLaxEnvelope(datum, H, problem.dim), ts, solver=name)
 
 
 @final
 class HopfLaxEnvelope(AbstractEvaluator):
     """The minimum over the starting points, where it has a closed form."""
 
-    datum: AbstractInitialDatum
+    datum: Callable
     hamiltonian: AbstractHamiltonian
+    known_dim: int | None = eqx.field(static=True)
 
     @property
     def twice_differentiable(self) -> bool:
@@ -102,15 +105,14 @@ class HopfLaxEnvelope(AbstractEvaluator):
 
     @property
     def dim(self) -> int | None:
-        return self.datum.dim
+        return self.known_dim
 
     def invalid_time(self, t: float) -> str | None:
         return None if t > 0 else "take `t` > 0; at 0 the value is the datum's"
 
     def __call__(self, t: Scalar, x: Point) -> Scalar:
         datum, H = self.datum, self.hamiltonian
-        if isinstance(datum, Atoms):
-            assert isinstance(H, AbstractConvexHamiltonian)
+        if isinstance(datum, Atoms) and isinstance(H, AbstractConvexHamiltonian):
             return jnp.min(datum.heights + t * jax.vmap(H.lagrangian)((x[None] - datum.positions) / t))
         envelope = _envelope(datum, H)
         assert envelope is not None
@@ -134,7 +136,9 @@ def _as_quadratics(datum: Callable) -> Atoms | SoftMinPlanes | GaussianMixture |
 
 
 def _envelope(datum: Callable, H: AbstractHamiltonian) -> Envelope | None:
-    """The closed form of the datum's envelope under `Quadratic()` or `Eikonal`, or `None`."""
+    """The closed form of the datum's envelope under `Transport`, `Quadratic()` or `Eikonal`, or `None`."""
+    if isinstance(H, Transport) and not callable(H.velocity):
+        return partial(_carried, datum, H.velocity)
     isotropic = isinstance(H, Quadratic) and H.A is None
     if isinstance(datum, Norm) and datum.order == "2" and (isotropic or isinstance(H, Eikonal)):
         return lambda t, x: _envelope_of_cones(_cone_of(datum, x), H, t, x)
@@ -143,6 +147,10 @@ def _envelope(datum: Callable, H: AbstractHamiltonian) -> Envelope | None:
     if isinstance(datum, Cones) and (isotropic or isinstance(H, Eikonal)):
         return lambda t, x: _envelope_of_cones(datum, H, t, x)
     return None
+
+
+def _carried(datum: Callable, velocity: Float[Array, " d"], t: Scalar, x: Point) -> Scalar:
+    return datum(x - t * velocity.astype(x.dtype))
 
 
 def _cone_of(norm: Norm, x: Point) -> Cones:

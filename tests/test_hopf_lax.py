@@ -168,3 +168,15 @@ def test_refuses_what_it_cannot_solve():
     for solution in (hopf_lax(atoms, hjpde.Eikonal()), hopf_lax(atoms, hjpde.Quadratic())):
         with pytest.raises(ValueError, match=r"`t` = 0 cannot be evaluated: .*`t` > 0"):
             solution(0.0, X[0])
+
+
+def test_transport_carries_any_datum_along():
+    velocity = jnp.array([0.5, -1.0])
+    datum = lambda x: jnp.sin(x[0]) * x[1]  # noqa: E731
+    solution = hjpde.solve(hjpde.InitialValueProblem(datum, hjpde.Transport(velocity)), 1.0)
+    x = jnp.array([0.3, 0.8])
+    np.testing.assert_allclose(solution(0.7, x), datum(x - 0.7 * velocity), rtol=1e-14)
+    p = solution.gradient(0.7, x)
+    np.testing.assert_allclose(solution.time_derivative(0.7, x), -velocity @ p, rtol=1e-13)
+    with pytest.raises(ValueError, match="none applies"):
+        hjpde.solve(hjpde.InitialValueProblem(datum, hjpde.Transport(lambda t, x: t * x)), 1.0)
