@@ -93,21 +93,22 @@ def demo(
     from hjpde._output_folder import output_folder
 
     out = Path("hjpde-demo") if out is None and not as_json else out
-    with jax.enable_x64(precision == "float64"), output_folder(out) as folder:
-        from hjpde._demo import run_demo, settings
-        from hjpde._demo_report import demo_table, write_demo_report
+    with jax.enable_x64(precision == "float64"):
+        with output_folder(out) as folder:
+            from hjpde._demo import run_demo, settings
+            from hjpde._demo_report import demo_table, write_demo_report
 
-        result = run_demo(seeds, steps, progress=True, say=_teller())
-        if folder is not None:
-            write_demo_report(folder, result)
-    report = None if out is None else str(out / "report.html")
-    if as_json:
-        measured = {"rows": result.rows, "layer_identity_residual": result.layer_identity_residual}
-        _print_json({**measured, **settings(result), "report": report})
-        return
-    _print_table(demo_table(result), without=("loss_spread", "compile_seconds", "learning_rate"))
-    print(f"Layer and solution agree to {result.layer_identity_residual:.1e}, relative to the terms.")
-    print(f"Report: {report}")
+            result = run_demo(seeds, steps, progress=True, say=_teller())
+            if folder is not None:
+                write_demo_report(folder, result)
+        report = None if out is None else str(out / "report.html")
+        if as_json:
+            measured = {"rows": result.rows, "layer_identity_residual": result.layer_identity_residual}
+            _print_json({**measured, **settings(result), "report": report})
+            return
+        _print_table(demo_table(result), without=("loss_spread", "compile_seconds", "learning_rate"))
+        print(f"Layer and solution agree to {result.layer_identity_residual:.1e}, relative to the terms.")
+        print(f"Report: {report}")
 
 
 @app.command()
@@ -140,23 +141,25 @@ def fit(
 
     if model is not None:
         require_writable_file(model)
-    with jax.enable_x64(precision == "float64"), output_folder(out) as folder:
-        from hjpde._fit_job import FitSettings, check_settings, load_data, run_fit, summary
-        from hjpde._fit_report import fit_table, write_fit_report
+    with jax.enable_x64(precision == "float64"):
+        with output_folder(out) as folder:
+            from hjpde._fit_job import FitSettings, check_settings, load_data, run_fit, summary
+            from hjpde._fit_report import fit_table, write_fit_report
 
-        assert folder is not None
-        settings = FitSettings(n_atoms, viscosity, steps, optimiser, difference, test_fraction, seed)
-        dataset = load_data(data, target, data_folder)
-        check_settings(settings, dataset)
-        job = run_fit(dataset, settings, progress=True, say=_teller())
-        write_fit_report(folder, job)
-        hjpde.save(model or folder / "model.hjpde", job.fitted, data=dataset.name, features=list(dataset.feature_names))
-    paths = {"model_path": str(model or out / "model.hjpde"), "report": str(out / "report.html")}
-    if as_json:
-        _print_json({**summary(job), **paths})
-        return
-    _print_table(fit_table(job), without=("target",))
-    print(f"Model: {paths['model_path']}\nReport: {paths['report']}")
+            assert folder is not None
+            settings = FitSettings(n_atoms, viscosity, steps, optimiser, difference, test_fraction, seed)
+            dataset = load_data(data, target, data_folder)
+            check_settings(settings, dataset)
+            job = run_fit(dataset, settings, progress=True, say=_teller())
+            write_fit_report(folder, job)
+            notes = {"data": dataset.name, "features": list(dataset.feature_names)}
+            hjpde.save(model or folder / "model.hjpde", job.fitted, **notes)
+        paths = {"model_path": str(model or out / "model.hjpde"), "report": str(out / "report.html")}
+        if as_json:
+            _print_json({**summary(job), **paths})
+            return
+        _print_table(fit_table(job), without=("target",))
+        print(f"Model: {paths['model_path']}\nReport: {paths['report']}")
 
 
 def _teller() -> Callable[[str], None]:

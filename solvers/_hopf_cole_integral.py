@@ -78,21 +78,32 @@ class HopfColeIntegral(AbstractEvaluator):
             )
         viscosity = self.viscosity.astype(x.dtype)
 
-        def kernel(y: Point) -> Scalar:
-            point_mass = Atoms(y[None], jnp.zeros((1,), y.dtype))
-            never = jnp.asarray(jnp.inf, y.dtype)
-            return MovedQuadratics(point_mass, self.hamiltonian, viscosity, never, normalised=True)(t, x)
+        kernel = self._kernel(t, x)
 
         def exponent(y: Point) -> Scalar:
             return self.datum(y) + kernel(y)
 
         # The nodes may lie anywhere: derivatives are those of the integrand at nodes that stand still.
-        foot, prior, centre, spread = jax.lax.stop_gradient(_laplace(self.datum, kernel, viscosity, x))
+        foot, prior, centre, spread = jax.lax.stop_gradient(
+            _laplace(_constant(self.datum), _constant(kernel), jax.lax.stop_gradient(viscosity))
+        )
         if x.shape[0] > 3:
             return self._samples(exponent, foot, prior, centre, spread)
         nodes, log_weights = _polar_rule(x.shape[0], x.dtype)
         values = jax.vmap(jax.vmap(lambda z: exponent(centre + spread @ z)))(nodes)
         return log_weights + jnp.linalg.slogdet(spread)[1] - values / viscosity
+
+    def _kernel(self, t: Scalar, x: Point) -> "_Kernel":
+        def grown(y: Point) -> Scalar:
+            point_mass = Atoms(y[None], jnp.zeros((1,), y.dtype))
+            never = jnp.asarray(jnp.inf, y.dtype)
+            viscosity = self.viscosity.astype(y.dtype)
+            return MovedQuadratics(point_mass, self.hamiltonian, viscosity, never, normalised=True)(t, x)
+
+        start = jax.lax.stop_gradient(x)
+        stiffness = jax.hessian(grown)(start)
+        foot = start - jnp.linalg.solve(stiffness, jax.grad(grown)(start))
+        return _Kernel(stiffness, foot, grown(foot))
 
     def _samples(
         self,
@@ -121,23 +132,39 @@ class HopfColeIntegral(AbstractEvaluator):
         return -values / self.viscosity.astype(values.dtype) - proposal - jnp.log(2.0 * half)
 
 
+class _Kernel(eqx.Module):
+    """The solution grown from one point mass, as a function of where it sat: a parabola about its foot."""
+
+    stiffness: Float[Array, "d d"]
+    foot: Point
+    least: Scalar
+
+    def __call__(self, y: Point) -> Scalar:
+        offset = y - self.foot
+        return self.least + offset @ self.stiffness @ offset / 2
+
+
+def _constant(function: Callable) -> Callable:
+    """The same function, whose own arrays are not differentiated."""
+    arrays, rest = eqx.partition(function, eqx.is_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
 def _laplace(
-    datum: Callable, kernel: Callable[[Point], Scalar], viscosity: Scalar, x: Point
+    datum: Callable, kernel: _Kernel, viscosity: Scalar
 ) -> tuple[Point, Float[Array, "d d"], Point, Float[Array, "d d"]]:
     """The kernel's mean and root covariance, and those of a Gaussian at the exponent's minimiser."""
-    origin = jnp.zeros_like(x)
-    stiffness = jax.hessian(kernel)(origin)
-    foot = -jnp.linalg.solve(stiffness, jax.grad(kernel)(origin))
-    root = jnp.linalg.inv(jnp.linalg.cholesky(stiffness)).T
+    foot, d = kernel.foot, kernel.foot.shape[0]
+    root = jnp.linalg.inv(jnp.linalg.cholesky(kernel.stiffness)).T
 
     def whitened(z: Point, args: None = None) -> Scalar:
         del args
         y = foot + root @ z
         return datum(y) + kernel(y)
 
-    centre = _minimiser(whitened, jnp.sqrt(viscosity), jnp.zeros_like(x))
+    centre = _minimiser(whitened, jnp.sqrt(viscosity), jnp.zeros_like(foot))
     curvature = jax.hessian(whitened)(centre)
-    curvature = jnp.where(jnp.all(jnp.isfinite(curvature)), curvature, jnp.eye(x.shape[0], dtype=x.dtype))
+    curvature = jnp.where(jnp.all(jnp.isfinite(curvature)), curvature, jnp.eye(d, dtype=foot.dtype))
     axes = jnp.linalg.eigh((curvature + curvature.T) / 2)[1]
     widths = jax.vmap(lambda axis: _width(whitened, centre, axis, viscosity))(axes.T)
     return foot, jnp.sqrt(viscosity) * root, foot + root @ centre, root @ (axes * widths[None]) @ axes.T

@@ -28,7 +28,7 @@ def test_double_precision_off():
             (hjpde.Atoms(Y, g), hjpde.Quadratic(), 0.1),
             (hjpde.Atoms(Y, g), hjpde.Quadratic(A), 0.1 * A),
             (hjpde.SoftMinPlanes(Y, g), hjpde.LinearQuadratic(A, A, Y[0], A), 0.1 * A),
-            (hjpde.GaussianMixture(Y, g, 1.0), hjpde.LinearQuadratic(A, lambda t: t * jnp.asarray(A)), 0.1 * A),
+            (hjpde.GaussianMixture(Y, g, 1.0), hjpde.LinearQuadratic(A, Q=A), 0.1 * A),
             (hjpde.Atoms(Y, g), hjpde.Power(3.0), 0.0),
             (hjpde.Cones(Y, g, 0.5), hjpde.Eikonal(2.0), 0),
             (hjpde.SoftMinPlanes(Y, g), hjpde.Eikonal(2.0), 0),

@@ -172,15 +172,14 @@ def test_single_precision_stays_single(datum, hamiltonian, viscosity):
 
 
 def test_linear_quadratic_in_single_precision():
-    A = np.eye(2, dtype=np.float32)
-    for B in (A, lambda t: jnp.cos(t) * jnp.eye(2, dtype=t.dtype)):
-        H = hjpde.LinearQuadratic(A, B, Q=A)
-        solution = hjpde.solve(hjpde.InitialValueProblem(hjpde.Atoms(*DATA32), H, 0.1 * A), 1.0)
-        u = solution.batch(0.7, jnp.asarray([[0.3, -0.2]], jnp.float32))
-        double = hjpde.Atoms(POSITIONS, HEIGHTS)
-        exact = hjpde.solve(hjpde.InitialValueProblem(double, hjpde.LinearQuadratic(np.eye(2), B, Q=np.eye(2)), EPS), 1.0)
+    A, point = np.eye(2, dtype=np.float32), jnp.asarray([[0.3, -0.2]])
+    constant = hjpde.LinearQuadratic(np.eye(2), np.eye(2), Q=np.eye(2))
+    expected = hjpde.solve(hjpde.InitialValueProblem(hjpde.Atoms(POSITIONS, HEIGHTS), constant, EPS), 1.0)
+    for B in (A, lambda t: jnp.eye(2, dtype=t.dtype)):
+        problem = hjpde.InitialValueProblem(hjpde.Atoms(*DATA32), hjpde.LinearQuadratic(A, B, Q=A), 0.1 * A)
+        u = hjpde.solve(problem, 1.0).batch(0.7, point.astype(jnp.float32))
         assert u.dtype == jnp.float32
-        np.testing.assert_allclose(u, exact.batch(0.7, jnp.asarray([[0.3, -0.2]])), rtol=2e-5)
+        np.testing.assert_allclose(u, expected.batch(0.7, point), rtol=2e-5)
 
 
 def test_solvers_are_named_in_stats():
