@@ -15,7 +15,6 @@ from hjpde._log_sum_exp import gibbs_mean, log_sum_exp
 from hjpde._types import Scalar
 from hjpde.initial_data import Atoms, LogSumExp
 
-
 _MOST_ROWS = 1000
 """K-means sees this many rows and 40 a cluster: it only has to find a start."""
 

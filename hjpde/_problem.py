@@ -44,9 +44,7 @@ class InitialValueProblem(eqx.Module):
         **Raises:** `ValueError` if an argument is of another kind or the dimensions disagree.
         """
         if not callable(initial_data):
-            raise ValueError(
-                f"`initial_data` must be a function of one point, got {type(initial_data).__name__}."
-            )
+            raise ValueError(f"`initial_data` must be a function of one point, got {type(initial_data).__name__}.")
         if not isinstance(hamiltonian, AbstractHamiltonian):
             raise ValueError(
                 f"`hamiltonian` must be a member of `hjpde.hamiltonians`, got {type(hamiltonian).__name__}; "
@@ -61,8 +59,7 @@ class InitialValueProblem(eqx.Module):
         known = {name: dim for name, dim in dims.items() if dim is not None}
         if len(set(known.values())) > 1:
             raise ValueError(
-                "the dimensions disagree: "
-                + ", ".join(f"`{name}` has d = {dim}" for name, dim in known.items())
+                "the dimensions disagree: " + ", ".join(f"`{name}` has d = {dim}" for name, dim in known.items())
             )
         if isinstance(initial_data, AbstractSoftMinimum) and initial_data.viscosity is None:
             inviscid = isinstance(self.viscosity, NoViscosity)
@@ -78,7 +75,7 @@ class InitialValueProblem(eqx.Module):
         return next((dim for dim in known if dim is not None), None)
 
     def temperature(self) -> Scalar:
-        r"""The Hopf-Cole temperature: $\varepsilon$ with $N = \varepsilon A$, or $N = \varepsilon I$ where `H` has no `A`.
+        r"""The Hopf-Cole temperature $\varepsilon$ of $N = \varepsilon A$, with $A = I$ where `H` has none.
 
         **Raises:** `ValueError` if `N` is no such multiple, or depends on time or place. What is only known at run
         time is checked then.

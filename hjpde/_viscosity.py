@@ -112,11 +112,9 @@ def as_viscosity(value: ArrayInput | Callable | AbstractViscosity) -> AbstractVi
         # A constant inside a compiled function is traced as an array: the number itself is still known.
         if is_concrete(value) and float(np.asarray(value)) == 0:
             return NoViscosity()
-        return ScalarViscosity(positive_viscosity(value, array.dtype))
+        return ScalarViscosity(positive_viscosity(value, array.dtype))  # pyright: ignore[reportArgumentType]
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 1:
-        raise ValueError(
-            f"`viscosity` must be a number, a square matrix or a function, got shape {array.shape}."
-        )
+        raise ValueError(f"`viscosity` must be a number, a square matrix or a function, got shape {array.shape}.")
     require_finite(array, "viscosity")
     require_symmetric(array, "viscosity")
     if is_concrete(array):

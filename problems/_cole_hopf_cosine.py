@@ -13,7 +13,7 @@ from ._abstract import AbstractExactProblem
 
 @final
 class ColeHopfCosine(AbstractExactProblem):
-    r"""$u = -\varepsilon \log(1 + a\,e^{-\varepsilon t} \cos x)$ in one dimension, under $H = p^2$ and $N = \varepsilon$.
+    r"""$u = -\varepsilon \log(1 + a\,e^{-\varepsilon t} \cos x)$ in one dimension, with $H = p^2$, $N = \varepsilon$.
 
     Smooth and $2\pi$-periodic at all times; for `a` near 1 the datum has steep, narrow peaks.
 

@@ -66,7 +66,7 @@ def canonical_flow(hamiltonian: AbstractHamiltonian, t: Scalar, d: int) -> Canon
 def flow_matrices(
     hamiltonian: LinearQuadratic, ts: Float[Array, " T"]
 ) -> tuple[Float[Array, "T D D"], Float[Array, " T"]]:
-    r"""The flow in the coordinates `(x, 1, p, p_s)`, `D = 2d + 2`, and $\int_0^t \mathrm{tr}\,B$, at increasing times."""
+    r"""The flow in the coordinates `(x, 1, p, p_s)`, `D = 2d + 2`, and $\int_0^t \mathrm{tr}\,B$, at rising times."""
     if hamiltonian.time_dependent:
         return _integrated(hamiltonian, ts)
     matrix, trace = _hamiltonian_matrix(hamiltonian, ts[0])

@@ -130,7 +130,7 @@ class MovedPlanes(AbstractEvaluator):
 
 @final
 class HopfFormula(AbstractEvaluator):
-    r"""$u(t, x) = \max_\alpha \sum_i \alpha_i (p_i \cdot x - \gamma_i) - t\,H(\sum_i \alpha_i p_i)$ over the simplex."""
+    r"""$u(t, x) = \max_\alpha \sum_i \alpha_i (p_i \cdot x - \gamma_i) - t\,H(\sum_i \alpha_i p_i)$ on the simplex."""
 
     datum: MaxPlanes
     hamiltonian: AbstractMomentumHamiltonian

@@ -85,7 +85,7 @@ class HopfColeIntegral(AbstractEvaluator):
 
         # The nodes may lie anywhere: derivatives are those of the integrand at nodes that stand still.
         foot, prior, centre, spread = jax.lax.stop_gradient(
-            _laplace(_constant(self.datum), _constant(kernel), jax.lax.stop_gradient(viscosity))
+            _laplace(_constant(self.datum), _constant(kernel), jax.lax.stop_gradient(viscosity))  # pyright: ignore
         )
         if x.shape[0] > 3:
             return self._samples(exponent, foot, prior, centre, spread)
@@ -171,7 +171,7 @@ def _laplace(
 
 
 def _width(f: Callable, centre: Point, axis: Point, viscosity: Scalar) -> Scalar:
-    r"""Half the distance at which `f` has risen by $2\varepsilon$: a Gaussian's standard deviation, and right for kinks."""
+    r"""Half the distance at which `f` has risen by $2\varepsilon$: a Gaussian's standard deviation, good for kinks."""
 
     def risen(r: Scalar) -> Bool[Array, ""]:
         rise = (f(centre + r * axis) + f(centre - r * axis)) / 2 - f(centre)

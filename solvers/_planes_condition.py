@@ -1,5 +1,7 @@
 """When the planes of a maximum each move on their own."""
 
+import itertools
+
 import jax
 import numpy as np
 from jaxtyping import Float, Int
@@ -67,7 +69,7 @@ def _segments(slopes: Float[np.ndarray, " N"], offsets: Float[np.ndarray, " N"])
         while len(chain) > 1 and _above(chain[-2], chain[-1], i, slopes, offsets):
             chain.pop()
         chain.append(i)
-    return np.asarray(list(zip(chain, chain[1:], strict=False)), int).reshape(-1, 2)
+    return np.asarray(list(itertools.pairwise(chain)), int).reshape(-1, 2)
 
 
 def _above(a: int, b: int, c: int, slopes: np.ndarray, offsets: np.ndarray) -> bool:

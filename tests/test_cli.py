@@ -109,7 +109,10 @@ def test_fit_of_classes(run, two_classes):
 
 
 def test_fit_of_values(run, line):
-    code, out, err = run("fit", line, "--precision", "float64", "--steps", 200, "--n-atoms", 6, "--model", "m.hjpde")
+    # As for a user: nothing of the command may run outside the precision that it sets.
+    with jax.enable_x64(False):
+        options = ("--precision", "float64", "--steps", 200, "--n-atoms", 6, "--model", "m.hjpde")
+        code, out, err = run("fit", line, *options)
     assert code == 0, err
     assert "R²" in out
     assert "Model: m.hjpde" in out

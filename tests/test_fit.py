@@ -88,8 +88,7 @@ def test_units_of_the_data_do_not_matter(scale):
     # The equation is invariant: u -> s u, eps -> s eps, t -> t / s, and x -> c x with A -> c^2 A.
     base = noisy_set(one_dimensional, 1, 60)
     scaled = hjpde.Regression(7 * base.X + 3, scale * base.y - 5 * scale)
-    options = {"n_atoms": 6, "steps": 40}
-    a, b = hjpde.fit(base, **options), hjpde.fit(scaled, **options)
+    a, b = (hjpde.fit(data, n_atoms=6, steps=40) for data in (base, scaled))
     x = np.linspace(-1.5, 1.5, 11)[:, None]
     np.testing.assert_allclose(b.predict(7 * x + 3), scale * np.asarray(a.predict(x)) - 5 * scale, rtol=1e-6)
     np.testing.assert_allclose(b.viscosity, scale * a.viscosity, rtol=1e-9)

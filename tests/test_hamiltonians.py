@@ -1,11 +1,12 @@
 """Hamiltonians: values, conjugates by maximisation, curvature, and what is refused."""
 
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import random_spd
+
+import hjpde
 
 X0 = jnp.zeros(2)
 P = jnp.asarray([0.6, -0.8])

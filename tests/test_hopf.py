@@ -1,14 +1,15 @@
 """Hopf: minima and maxima of planes at no viscosity; the condition under which planes move alone."""
 
 import equinox as eqx
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import estimates, random_spd
-from hjpde import solvers
 from scipy.optimize import minimize_scalar
+
+import hjpde
+from hjpde import solvers
 
 
 def hopf(datum, hamiltonian, t=1.0, **options):
@@ -132,7 +133,7 @@ def test_under_a_convex_hamiltonian_the_formula_is_the_hopf_lax_minimum():
         v = abs(x - y) / t
         return np.max(slopes * y - offsets) + t * v ** (4 / 3) * 3 / 4
 
-    least = minimize_scalar(cost, bounds=(-20, 20), method="bounded", options={"xatol": 1e-10}).fun
+    least = minimize_scalar(cost, bounds=(-20, 20), method="bounded", options={"xatol": 1e-10}).fun  # pyright: ignore
     assert float(solution(t, [x])) == pytest.approx(least, abs=1e-6)
 
 

@@ -1,16 +1,17 @@
 """The closed forms: the layer's identity, the equation itself, linear-quadratic problems, escape."""
 
 import equinox as eqx
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import jets, random_spd, residuals, values
-from hjpde import solvers
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
+
+import hjpde
+from hjpde import solvers
 
 
 def hopf_cole(datum, hamiltonian, viscosity, t=1.0, **options):
@@ -172,7 +173,7 @@ def test_a_mixture_contains_planes_and_atoms():
     flat = hopf_cole(hjpde.GaussianMixture(Y, g, 0.0, slopes=-Y), H, N).batch(0.7, X)
     planes = hopf_cole(hjpde.SoftMinPlanes(Y, -g - np.sum(Y * Y, axis=1)), H, N).batch(0.7, X)
     np.testing.assert_allclose(flat, planes, rtol=1e-12)
-    # A Gaussian of precision P and mass one is a point mass as P grows: exp(-g/eps) gains the factor (P/(2 pi eps))^(d/2).
+    # A Gaussian of precision P and mass one is a point mass as P grows: exp(-g/eps) gains (P/(2 pi eps))^(d/2).
     atoms = hopf_cole(hjpde.Atoms(Y, g), H, N).batch(0.7, X)
     gaps = []
     for precision in (1e4, 1e6):
@@ -365,7 +366,9 @@ def test_a_dropped_atom_counts_for_nothing():
 def test_refuses_what_it_cannot_solve():
     atoms = hjpde.Atoms(POSITIONS, np.zeros(4))
     solver = solvers.HopfCole()
-    with pytest.raises(ValueError, match=r"HopfCole does not apply: the Hamiltonian is neither.*Those that do: HopfLax"):
+    with pytest.raises(
+        ValueError, match=r"HopfCole does not apply: the Hamiltonian is neither.*Those that do: HopfLax"
+    ):
         hjpde.solve(hjpde.InitialValueProblem(atoms, hjpde.Eikonal()), 1.0, solver)
     with pytest.raises(ValueError, match=r"there is no viscosity.*Those that do: HopfLax"):
         hjpde.solve(hjpde.InitialValueProblem(atoms, hjpde.Quadratic()), 1.0, solver)

@@ -1,15 +1,16 @@
 """Hopf-Cole for any datum: the quadrature against closed forms, the sampling against its own standard error."""
 
 import equinox as eqx
-import hjpde
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 from _helpers import estimates, jets, random_spd
-from hjpde import solvers
 from scipy.special import log_ndtr
+
+import hjpde
+from hjpde import solvers
 
 EPS = 0.1
 
@@ -135,7 +136,9 @@ def test_sampling_of_a_datum_that_is_not_convex():
     x, t = np.random.default_rng(1).normal(size=d) * 0.7, 0.5
     y = np.linspace(-8, 8, 40_001)
     integrals = -((y**2 - 0.25) ** 2 + (x[:, None] - y) ** 2 / (4 * t)) / EPS
-    expected = -EPS * np.sum(np.logaddexp.reduce(integrals, axis=1) + np.log((y[1] - y[0]) / np.sqrt(4 * np.pi * EPS * t)))
+    expected = -EPS * np.sum(
+        np.logaddexp.reduce(integrals, axis=1) + np.log((y[1] - y[0]) / np.sqrt(4 * np.pi * EPS * t))
+    )
     for seed in range(4):
         u, error = estimates(hopf_cole(_double_well, key=jr.key(seed)), jnp.asarray([t]), jnp.asarray(x)[None])
         assert abs(u[0] - expected) <= 4 * error[0]
@@ -150,7 +153,9 @@ def test_a_solution_is_a_function_and_its_key_matters():
 
 
 def test_a_datum_that_is_no_scalar_is_named():
-    with pytest.raises(ValueError, match=r"`initial_data` must map a point of shape \(1,\) to a scalar, got shape \(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"`initial_data` must map a point of shape \(1,\) to a scalar, got shape \(1,\)"
+    ):
         hopf_cole(lambda y: y)(0.3, [0.1])
     with pytest.raises(ValueError, match=r"`t` = 0 cannot be evaluated: take `t` > 0"):
         hopf_cole(jnp.sum)(0.0, [0.1])

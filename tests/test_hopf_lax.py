@@ -1,15 +1,16 @@
 """Hopf-Lax: closed forms at no viscosity, against minimisation over the start of the path."""
 
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import brute_force_minimum, random_spd, values
-from hjpde import solvers
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+
+import hjpde
+from hjpde import solvers
 
 RNG = np.random.default_rng(0)
 Y, G, A = RNG.normal(size=(6, 2)), RNG.normal(size=6), random_spd(RNG, 2)
@@ -154,7 +155,9 @@ def test_refuses_what_it_cannot_solve():
         hjpde.solve(hjpde.InitialValueProblem(atoms, hjpde.Quadratic(), 0.1), 1.0, solvers.HopfLax())
     with pytest.raises(ValueError, match="not convex with a known conjugate"):
         hopf_lax(atoms, hjpde.MomentumFunction(jnp.sum))
-    with pytest.raises(ValueError, match=r"no closed form is known for a MaxPlanes under a Quadratic.*Those that do: Hopf"):
+    with pytest.raises(
+        ValueError, match=r"no closed form is known for a MaxPlanes under a Quadratic.*Those that do: Hopf"
+    ):
         hopf_lax(hjpde.MaxPlanes(Y, G), hjpde.Quadratic())
     for datum, H in [
         (hjpde.Norm(1), hjpde.Eikonal()),

@@ -1,6 +1,5 @@
 """Initial data: values, the dictionary between a layer and its atoms, temperatures, and what is refused."""
 
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,8 @@ import pytest
 from _helpers import random_spd
 from hypothesis import given
 from hypothesis import strategies as st
+
+import hjpde
 
 GAUGES = st.floats(0.01, 100.0)
 
@@ -229,6 +230,8 @@ def test_a_traced_viscosity_that_is_not_positive_is_a_runtime_error():
 
 def test_data_are_built_and_differentiated_under_jit():
     def f(h):
-        return hjpde.Cones(TWO, h)(jnp.ones(2)) + hjpde.MaxPlanes(TWO, h)(jnp.ones(2)) + hjpde.Norm(1, h[0])(jnp.ones(2))
+        return (
+            hjpde.Cones(TWO, h)(jnp.ones(2)) + hjpde.MaxPlanes(TWO, h)(jnp.ones(2)) + hjpde.Norm(1, h[0])(jnp.ones(2))
+        )
 
     assert np.all(np.isfinite(jax.jit(jax.grad(f))(jnp.asarray([1.0, 2.0]))))

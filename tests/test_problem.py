@@ -1,10 +1,11 @@
 """Initial-value problems: temperatures, dimensions, viscosity, and what `solve` refuses."""
 
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import hjpde
 from hjpde import solvers
 from hjpde._viscosity import MatrixViscosity, NoViscosity, ScalarViscosity, VariableViscosity, as_viscosity
 
@@ -21,7 +22,7 @@ def _planes_in(problem):
 def test_a_datum_takes_the_temperature_of_the_problem():
     assert _planes_in(hjpde.InitialValueProblem(PLANES, hjpde.Quadratic(), 0.3)).viscosity == 0.3
     anisotropic = hjpde.InitialValueProblem(PLANES, hjpde.Quadratic(A), 0.3 * A)
-    np.testing.assert_allclose(_planes_in(anisotropic).viscosity, 0.3, rtol=1e-14)
+    np.testing.assert_allclose(np.asarray(_planes_in(anisotropic).viscosity), 0.3, rtol=1e-14)
     np.testing.assert_allclose(anisotropic.temperature(), 0.3, rtol=1e-14)
     inviscid = hjpde.InitialValueProblem(PLANES, hjpde.Quadratic())
     assert _planes_in(inviscid).hard

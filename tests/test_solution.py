@@ -1,11 +1,12 @@
 """A solution: shapes, batches, transformations, dtypes, and what is refused."""
 
 import equinox as eqx
-import hjpde
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import hjpde
 from hjpde import solvers
 
 RNG = np.random.default_rng(0)

@@ -87,9 +87,7 @@ class LinearQuadratic(AbstractHamiltonian):
         return p @ self.A @ p + (B @ x + c) @ p - x @ Q @ x / 2
 
 
-def _coefficient(
-    value: ArrayInput | Callable | None, name: str, shape: tuple[int, ...], dtype
-) -> TimeDependent:
+def _coefficient(value: ArrayInput | Callable | None, name: str, shape: tuple[int, ...], dtype) -> TimeDependent:
     if callable(value):
         return value
     array = jnp.zeros(shape, dtype) if value is None else as_float_array(value, name).astype(dtype)

@@ -29,9 +29,7 @@ class MomentumFunction(AbstractMomentumHamiltonian):
         if not callable(function):
             raise ValueError(f"`function` must be callable, got {type(function).__name__}.")
         if curvature not in get_args(Curvature):
-            raise ValueError(
-                f"`curvature` must be one of {', '.join(get_args(Curvature))}, got {curvature!r}."
-            )
+            raise ValueError(f"`curvature` must be one of {', '.join(get_args(Curvature))}, got {curvature!r}.")
         self.function, self._curvature = function, curvature
 
     @property

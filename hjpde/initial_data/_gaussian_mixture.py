@@ -65,9 +65,7 @@ class GaussianMixture(AbstractSoftMinimum):
         positions = as_float_array(positions, "positions", 2)
         dtype, (n, d) = positions.dtype, positions.shape
         heights = as_float_array(heights, "heights", 1).astype(dtype)
-        slopes = (
-            jnp.zeros_like(positions) if slopes is None else as_float_array(slopes, "slopes", 2).astype(dtype)
-        )
+        slopes = jnp.zeros_like(positions) if slopes is None else as_float_array(slopes, "slopes", 2).astype(dtype)
         if n < 1 or d < 1 or heights.shape != (n,) or slopes.shape != (n, d):
             raise ValueError(
                 "`positions` and `slopes` must have shape (N, d) and `heights` (N,) with N, d >= 1, got "

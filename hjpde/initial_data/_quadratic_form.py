@@ -45,15 +45,9 @@ class QuadraticForm(AbstractInitialDatum):
         """
         matrix = as_float_array(matrix, "matrix", 2)
         d = matrix.shape[0]
-        slope = (
-            jnp.zeros(d, matrix.dtype)
-            if slope is None
-            else as_float_array(slope, "slope", 1).astype(matrix.dtype)
-        )
+        slope = jnp.zeros(d, matrix.dtype) if slope is None else as_float_array(slope, "slope", 1).astype(matrix.dtype)
         if matrix.shape != (d, d) or d < 1 or slope.shape != (d,):
-            raise ValueError(
-                f"`matrix` must have shape (d, d) and `slope` (d,), got {matrix.shape} and {slope.shape}."
-            )
+            raise ValueError(f"`matrix` must have shape (d, d) and `slope` (d,), got {matrix.shape} and {slope.shape}.")
         require_finite(matrix, "matrix")
         require_finite(slope, "slope")
         require_symmetric(matrix, "matrix")
