@@ -177,7 +177,8 @@ def classification_start(
 ) -> AtomModel:
     r"""Atoms at the centres of k-means within each class, all of height 0.
 
-    Only $4t\varepsilon$ matters at first: it is a tenth of the mean squared distance to the nearest atom.
+    Only $4t\varepsilon$ matters at first: it is the mean squared distance to the nearest atom. A colder start
+    remembers the training set before it generalises.
     """
     groups = [_k_means(X[labels == c], n_atoms, seed)[0] for c in range(n_classes)]
     everywhere = np.concatenate(groups)
@@ -186,7 +187,7 @@ def classification_start(
     if not reach > 0:
         reach = max(float(np.mean(np.var(X, axis=0))), 1e-6)
     heights = [np.zeros(len(group)) for group in groups]
-    return _model(groups, heights, n_atoms, reach / (40 * viscosity), viscosity, X.dtype)
+    return _model(groups, heights, n_atoms, reach / (4 * viscosity), viscosity, X.dtype)
 
 
 def _model(

@@ -24,9 +24,6 @@ CLASSES = 10
 SIDE = 8
 CANDIDATE_RATES = (0.003, 0.01, 0.03)
 
-# A softer start than that of `classification_start`: with the same steps it generalises better.
-_WARMER = 10.0
-
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +177,7 @@ def _atoms(split: Split) -> AtomModel:
         classification_start(X, y, ATOMS_PER_CLASS, CLASSES, seed)
         for X, y, seed in zip(split.X, split.y, split.seeds, strict=True)
     ]
-    models = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-    return eqx.tree_at(lambda m: m.log_time, models, models.log_time + float(np.log(_WARMER)))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
 
 
 def _class_scores(models: AtomModel, X: Float[Array, "s m d"]) -> Float[Array, "s m c"]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from hjpde._log_sum_exp import log_sum_exp, maximum
 from hjpde._solution import AbstractEvaluator
 from hjpde._types import Point, Scalar
-from hjpde.hamiltonians import AbstractHamiltonian
+from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
 from hjpde.initial_data import Atoms, GaussianMixture, SoftMinPlanes
 
 from ._canonical_flow import (
@@ -102,7 +102,9 @@ class MovedQuadratics(AbstractEvaluator):
         flow = canonical_flow(self.hamiltonian, t, self.dim)
         frames = _frames(self.datum, flow)
         # The origin at the middle of the data keeps the logits small, and so their rounding.
-        centre = jax.lax.stop_gradient(jnp.mean(frames.x, axis=0))
+        # (With drift or cost the frames' points may have been carried far away: there it would do the opposite.)
+        free = isinstance(self.hamiltonian, Quadratic)
+        centre = jax.lax.stop_gradient(jnp.mean(frames.x, axis=0)) if free else jnp.zeros(self.dim, t.dtype)
         frames = _Frames(
             frames.X,
             frames.Y,

@@ -65,7 +65,7 @@ def _mixtures(d):
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_quadrature_against_closed_forms(d):
-    ts, X = jnp.asarray([0.01, 0.3, 2.0]), jnp.asarray(np.random.default_rng(7).normal(size=(3, d)))
+    ts, X = jnp.asarray([0.01, 0.5]), jnp.asarray(np.random.default_rng(7).normal(size=(2, d)))
     for kind, mixture in _mixtures(d).items():
         u, errors = estimates(hopf_cole(_Opaque(mixture)), ts, X)
         true = np.abs(u - estimates(hopf_cole(mixture), ts, X)[0])
