@@ -10,8 +10,9 @@ import jax
 
 def _run(code):
     environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
-    if jax.config.jax_compilation_cache_dir is not None:
-        environment["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
+    cache = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    if cache is not None:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]

@@ -44,9 +44,7 @@ def test_derivatives_agree_with_each_other():
     _, rate, slope, bend = (part[0] for part in jets(solution, jnp.asarray([t]), x[None]))
     axes = h * np.eye(2)
     np.testing.assert_allclose(slope, [(_by_hand(t, x + a) - _by_hand(t, x - a)) / (2 * h) for a in axes], atol=1e-8)
-    np.testing.assert_allclose(
-        bend, [(gradient(x + a) - gradient(x - a)) / (2 * h) for a in axes], atol=1e-7
-    )
+    np.testing.assert_allclose(bend, [(gradient(x + a) - gradient(x - a)) / (2 * h) for a in axes], atol=1e-7)
     laplacian = jax.jit(lambda x: solution.laplacian(t, x))(x)
     np.testing.assert_allclose(laplacian, np.trace(bend), rtol=1e-13)
     np.testing.assert_allclose(rate, (_by_hand(t + h, x) - _by_hand(t - h, x)) / (2 * h), atol=1e-8)
