@@ -21,6 +21,10 @@ class RESULTS(eqx.Enumeration):
         "`Q` or a datum's precision is too negative. Ask for times before `stats['escape_time']`, or make "
         "the datum's precision or `Q` larger."
     )
+    unresolved = (
+        "rounding has taken the digits before the last saved time: the flow of a linear-quadratic Hamiltonian with a "
+        "running cost grows exponentially. Solve for an earlier time, or in float64."
+    )
     not_converged = (
         "the optimisation over the hull of the slopes did not close its duality gap; `stats['duality_gap']` says "
         "how far it came. Increase `max_steps`."

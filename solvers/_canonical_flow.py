@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import expm
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from hjpde._types import Scalar
 from hjpde.hamiltonians import AbstractHamiltonian, LinearQuadratic, Quadratic
@@ -107,6 +107,17 @@ def _integrated(
     )
     flows, traces = solution.ys  # pyright: ignore
     return flows, traces
+
+
+def is_resolved(flow: CanonicalFlow) -> Bool[Array, ""]:
+    """Whether the flow's growth has left digits: `X` and `Y` grow alike, and what is read off is in their difference.
+
+    The product of the blocks off the diagonal has no unit; it is 0 without a running cost, and at most 1 in an
+    oscillation.
+    """
+    growth = jnp.sqrt(jnp.max(jnp.abs(flow.px)) * jnp.max(jnp.abs(flow.xp)))
+    roundoff = jnp.finfo(flow.action.dtype).eps
+    return growth * roundoff < roundoff**0.4
 
 
 def apply(block: Block, vectors: Vectors) -> Vectors:

@@ -9,16 +9,15 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from hjpde._problem import InitialValueProblem
-from hjpde._solution import RESULTS, Solution
+from hjpde._solution import Solution
 from hjpde._types import Scalar, is_concrete
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import LinearQuadratic, Quadratic
 from hjpde.initial_data import AbstractSoftMinimum, Atoms, GaussianMixture, QuadraticForm, SoftMinPlanes
 
 from ._abstract import AbstractSolver
-from ._escape import escape_time
 from ._hopf_cole_integral import HopfColeIntegral
-from ._quadratics import MovedQuadratics
+from ._quadratics import solve_quadratics
 
 
 @final
@@ -70,23 +69,20 @@ class HopfCole(AbstractSolver):
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
         del progress
         epsilon, hamiltonian = problem.temperature(), problem.hamiltonian
-        datum = (
-            problem.initial_data.mixture(epsilon)
-            if isinstance(problem.initial_data, QuadraticForm)
-            else (problem.initial_data)
-        )
+        datum = problem.initial_data
+        if isinstance(datum, QuadraticForm):
+            datum = datum.mixture(epsilon)
         if isinstance(datum, Atoms) or _closed_at(datum, epsilon):
             assert isinstance(datum, Atoms | SoftMinPlanes | GaussianMixture)
             assert isinstance(hamiltonian, Quadratic | LinearQuadratic)
             epsilon = _same_temperature(datum, epsilon)
-            escape = escape_time(datum, hamiltonian, ts[-1])
-            evaluator = MovedQuadratics(datum, hamiltonian, epsilon, escape, self.normalised)
-            return Solution(
-                evaluator,
+            return solve_quadratics(
+                datum,
+                hamiltonian,
+                epsilon,
                 ts,
+                normalised=self.normalised,
                 solver=f"HopfCole, {type(datum).__name__} in closed form",
-                result=RESULTS.where(escape > ts[-1], RESULTS.successful, RESULTS.escaped),
-                counts={"escape_time": escape},
             )
         key = jr.key(0) if self.key is None else self.key
         evaluator = HopfColeIntegral(datum, hamiltonian, epsilon, key, self.n_samples, problem.dim)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hjpde._problem import InitialValueProblem
-from hjpde._solution import RESULTS, AbstractEvaluator, Solution
+from hjpde._solution import AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import (
@@ -31,8 +31,7 @@ from hjpde.initial_data import (
 )
 
 from ._abstract import AbstractSolver
-from ._escape import escape_time
-from ._quadratics import MovedQuadratics
+from ._quadratics import solve_quadratics
 from ._simplex import project_onto_simplex
 
 Envelope = Callable[[Scalar, Point], Scalar]
@@ -80,14 +79,7 @@ class HopfLax(AbstractSolver):
         name = f"HopfLax, {type(datum).__name__} in closed form"
         quadratics = _as_quadratics(datum)
         if quadratics is not None and isinstance(H, Quadratic | LinearQuadratic):
-            escape = escape_time(quadratics, H, ts[-1])
-            return Solution(
-                MovedQuadratics(quadratics, H, None, escape, normalised=False),
-                ts,
-                solver=name,
-                result=RESULTS.where(escape > ts[-1], RESULTS.successful, RESULTS.escaped),
-                counts={"escape_time": escape},
-            )
+            return solve_quadratics(quadratics, H, None, ts, normalised=False, solver=name)
         return Solution(HopfLaxEnvelope(datum, H, problem.dim), ts, solver=name)
 
 

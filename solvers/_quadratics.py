@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hjpde._log_sum_exp import log_sum_exp, maximum
-from hjpde._solution import AbstractEvaluator
+from hjpde._solution import RESULTS, AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
-from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
+from hjpde.hamiltonians import AbstractHamiltonian, LinearQuadratic, Quadratic
 from hjpde.initial_data import Atoms, GaussianMixture, SoftMinPlanes
 
 from ._canonical_flow import (
@@ -23,12 +23,14 @@ from ._canonical_flow import (
     CanonicalFlow,
     apply,
     canonical_flow,
+    is_resolved,
     log_det,
     plus,
     solve,
     solve_transposed,
     times,
 )
+from ._escape import escape_time
 
 Quadratics = Atoms | SoftMinPlanes | GaussianMixture
 
@@ -93,7 +95,7 @@ class MovedQuadratics(AbstractEvaluator):
         flow = canonical_flow(self.hamiltonian, t, self.dim)
         frames = _frames(self.datum, flow)
         heights = _heights(frames, x)
-        return self._valid(t, self._soft_minimum(heights + self._log_volumes(frames, flow)))
+        return self._valid(t, flow, self._soft_minimum(heights + self._log_volumes(frames, flow)))
 
     def batch(self, t: Scalar, X: Float[Array, "M d"]) -> Float[Array, " M"]:
         if isinstance(self.datum, GaussianMixture):
@@ -122,7 +124,7 @@ class MovedQuadratics(AbstractEvaluator):
             planes = maximum(X, -slopes, -constants)[0]
         else:
             planes = log_sum_exp(X, -slopes, -constants, self.viscosity.astype(X.dtype))
-        return self._valid(t, bends - planes)
+        return self._valid(t, flow, bends - planes)
 
     def standard_error(self, t: Scalar, x: Point) -> Scalar:
         del t
@@ -149,8 +151,30 @@ class MovedQuadratics(AbstractEvaluator):
             volume = log_det(X, d)
         return viscosity * (volume - flow.drift_trace) / 2
 
-    def _valid(self, t: Scalar, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.where(t < self.escape_time.astype(t.dtype), value, jnp.nan)
+    def _valid(self, t: Scalar, flow: CanonicalFlow, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.where((t < self.escape_time.astype(t.dtype)) & is_resolved(flow), value, jnp.nan)
+
+
+def solve_quadratics(
+    datum: Quadratics,
+    hamiltonian: Quadratic | LinearQuadratic,
+    viscosity: Scalar | None,
+    ts: Float[Array, " T"],
+    *,
+    normalised: bool,
+    solver: str,
+) -> Solution:
+    """The solution of a datum of quadratics, with what may have ended it before the last time."""
+    escape = escape_time(datum, hamiltonian, ts[-1])
+    flow = canonical_flow(hamiltonian, ts[-1].astype(jax.tree.leaves(datum)[0].dtype), datum.dim)
+    result = RESULTS.where(is_resolved(flow), RESULTS.successful, RESULTS.unresolved)
+    return Solution(
+        MovedQuadratics(datum, hamiltonian, viscosity, escape, normalised),
+        ts,
+        solver=solver,
+        result=RESULTS.where(escape > ts[-1], result, RESULTS.escaped),
+        counts={"escape_time": escape},
+    )
 
 
 def _heights(frames: _Frames, x: Point) -> Float[Array, " N"]:

@@ -383,3 +383,13 @@ def test_refuses_what_it_cannot_solve():
     for n_samples in (0, 3):
         with pytest.raises(ValueError, match="`n_samples` must be an even number"):
             solvers.HopfCole(n_samples=n_samples)
+
+
+def test_what_rounding_has_taken_is_not_a_number():
+    # With a running cost the flow grows as exp(sqrt(2 q) t): by t = 40 no digit of the curvature is left.
+    problem = hjpde.InitialValueProblem(hjpde.Atoms([[0.4]], [0.2]), hjpde.LinearQuadratic([[1.0]], Q=[[1.0]]), [[0.1]])
+    with pytest.raises(hjpde.SolveError, match="rounding has taken the digits"):
+        hjpde.solve(problem, 40.0)
+    solution = hjpde.solve(problem, 40.0, throw=False)
+    assert np.isnan(solution(40.0, [0.3]))
+    assert np.isfinite(solution(5.0, [0.3]))
