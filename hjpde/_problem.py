@@ -1,4 +1,4 @@
-"""The initial-value problem: initial data, a Hamiltonian and viscosity."""
+"""The initial-value problem: initial data, a Hamiltonian, viscosity, and where they hold."""
 
 from collections.abc import Callable
 from typing import final
@@ -7,6 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from hjpde._constraint import Constraint
+from hjpde._domain import Domain
 from hjpde._types import ArrayInput, Scalar, is_concrete
 from hjpde._viscosity import AbstractViscosity, MatrixViscosity, NoViscosity, ScalarViscosity, as_viscosity
 from hjpde.hamiltonians import AbstractHamiltonian, LinearQuadratic, Quadratic
@@ -19,18 +21,24 @@ class InitialValueProblem(eqx.Module):
 
     $$u_t + H(t, x, \nabla u) = \mathrm{tr}(N(t, x) D^2 u), \qquad u(0, x) = g(x).$$
 
-    At $N = 0$, `u` is the viscosity solution.
+    At $N = 0$, `u` is the viscosity solution. A `domain` replaces the whole space by a box with periodic axes or
+    conditions on its sides; a `constraint` keeps `u` between obstacles or monotone in time.
     """
 
     initial_data: Callable
     hamiltonian: AbstractHamiltonian
     viscosity: AbstractViscosity
+    domain: Domain | None
+    constraint: Constraint | None
 
     def __init__(
         self,
         initial_data: Callable,
         hamiltonian: AbstractHamiltonian,
         viscosity: ArrayInput | Callable | AbstractViscosity = 0.0,
+        *,
+        domain: Domain | None = None,
+        constraint: Constraint | None = None,
     ):
         r"""**Arguments:**
 
@@ -40,6 +48,9 @@ class InitialValueProblem(eqx.Module):
         - `hamiltonian`: `H`, a member of `hjpde.hamiltonians`.
         - `viscosity`: `N`: 0 for none, a number $\varepsilon$ for $\varepsilon I$, a matrix of shape `(d, d)`, or a
           function of `(t, x)` that returns one. Hopf-Cole under $H = p^\top A p$ asks for $N = \varepsilon A$.
+        - `domain`: the box and its boundary conditions, a `hjpde.Domain`; `None` for the whole space, which a grid
+          solver extrapolates beyond its grid. One without periodic axes whose sides extrapolate is a window on it.
+        - `constraint`: obstacles and monotonicity in time, a `hjpde.Constraint`; `None` for neither.
 
         **Raises:** `ValueError` if an argument is of another kind or the dimensions disagree.
         """
@@ -50,11 +61,17 @@ class InitialValueProblem(eqx.Module):
                 f"`hamiltonian` must be a member of `hjpde.hamiltonians`, got {type(hamiltonian).__name__}; "
                 "wrap a function of the co-state in `MomentumFunction`."
             )
+        if not isinstance(domain, Domain | None):
+            raise ValueError(f"`domain` must be a `hjpde.Domain` or None, got {type(domain).__name__}.")
+        if not isinstance(constraint, Constraint | None):
+            raise ValueError(f"`constraint` must be a `hjpde.Constraint` or None, got {type(constraint).__name__}.")
         self.hamiltonian, self.viscosity = hamiltonian, as_viscosity(viscosity)
+        self.domain, self.constraint = domain, constraint
         dims = {
             "initial_data": initial_data.dim if isinstance(initial_data, AbstractInitialDatum) else None,
             "hamiltonian": hamiltonian.dim,
             "viscosity": self.viscosity.dim,
+            "domain": None if domain is None else domain.dim,
         }
         known = {name: dim for name, dim in dims.items() if dim is not None}
         if len(set(known.values())) > 1:
@@ -71,7 +88,7 @@ class InitialValueProblem(eqx.Module):
         """The dimension `d` as far as the parts know it, else `None`."""
         datum = self.initial_data
         known = [datum.dim if isinstance(datum, AbstractInitialDatum) else None]
-        known += [self.hamiltonian.dim, self.viscosity.dim]
+        known += [self.hamiltonian.dim, self.viscosity.dim, None if self.domain is None else self.domain.dim]
         return next((dim for dim in known if dim is not None), None)
 
     def temperature(self) -> Scalar:

@@ -1,7 +1,8 @@
 """A solution: an evaluator of `u(t, x)`, what was done to reach it, and how it ended."""
 
 import abc
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, final, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hjpde._export import Lattice, as_dataset
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete, known_number
 
 
@@ -29,6 +31,27 @@ class RESULTS(eqx.Enumeration):
         "the optimisation over the hull of the slopes did not close its duality gap; `stats['duality_gap']` says "
         "how far it came. Increase `max_steps`."
     )
+    not_finite = (
+        "a value is NaN or infinite. Look for NaN in the datum, the Hamiltonian or the boundary values at that place "
+        "and time; if the values grew first, lower `cfl`."
+    )
+    unstable = (
+        "the one-sided derivatives that were met move faster than the bound on |dH/dp| allows, so the step and the "
+        "dissipation were too small. Pass a larger `speed_bound`, or none."
+    )
+    max_steps_reached = (
+        "the time integrator took `max_steps` steps before the next saved time. Increase `max_steps`, save more "
+        "often, or coarsen the grid; a step that shrinks to nothing means that the slopes blow up."
+    )
+    left_domain = (
+        "the front has reached a border of the grid that is not periodic, where the values are extrapolated. Enlarge "
+        "the grid, or stop earlier."
+    )
+    under_resolved = (
+        "the grid does not resolve the solution: the highest modes carry more than rounding. Refine the grid, or take "
+        "`FiniteDifference`, which keeps kinks sharp."
+    )
+    interrupted = "interrupted; what was reached is kept. Continue with `hjpde.solve(..., start=solution)`."
 
 
 class AbstractEvaluator(eqx.Module):
@@ -61,6 +84,24 @@ class AbstractEvaluator(eqx.Module):
         """The dimension of the points, or `None` where any dimension will do."""
 
 
+@runtime_checkable
+class HoldsInABox(Protocol):
+    """An evaluator that does not hold everywhere."""
+
+    def invalid_point(self, X: Float[np.ndarray, "M d"]) -> str | None:
+        """Why not all of these points, known now, can be evaluated, or `None`."""
+        ...
+
+
+@runtime_checkable
+class SavedOnGrid(Protocol):
+    """An evaluator that goes through values on a grid: `us` at the times `ts`, shape `(T, n1, ..., nd)`."""
+
+    grid: Any
+    ts: Float[Array, " T"]
+    us: Float[Array, "T *n"]
+
+
 @final
 class Solution(eqx.Module):
     """What `hjpde.solve` returns: `u`, its derivatives, and a report of the solve.
@@ -74,6 +115,7 @@ class Solution(eqx.Module):
     _structure: Any = eqx.field(static=True)
     _solver: str = eqx.field(static=True)
     _counts: dict[str, Array]
+    _notes: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -83,10 +125,12 @@ class Solution(eqx.Module):
         solver: str,
         result: RESULTS = RESULTS.successful,
         counts: dict[str, Any] | None = None,
+        notes: dict[str, str] | None = None,
     ):
         self.ts, self.result, self._solver = ts, result, solver
         self._arrays, self._structure = eqx.partition(evaluator, eqx.is_array)
         self._counts = {name: jnp.asarray(value) for name, value in (counts or {}).items()}
+        self._notes = tuple((notes or {}).items())
 
     @property
     def evaluator(self) -> AbstractEvaluator:
@@ -95,8 +139,8 @@ class Solution(eqx.Module):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """The solver's name under `"solver"`, and counts and measures of the solve by name."""
-        return {"solver": self._solver, **self._counts}
+        """The solver's name under `"solver"`, what it chose, and counts and measures of the solve by name."""
+        return {"solver": self._solver, **dict(self._notes), **self._counts}
 
     def __call__(self, t: ScalarLike, x: ArrayInput) -> Scalar:
         """The value $u(t, x)$ at one time and one point.
@@ -106,7 +150,8 @@ class Solution(eqx.Module):
         - `t`: time, a scalar; a closed form takes every $t > 0$.
         - `x`: one point, shape `(d,)`; for many points use `Solution.batch`, or `jax.vmap`.
 
-        **Raises:** `ValueError` if the shapes are others, or the solution does not hold at `t`.
+        **Raises:** `ValueError` if the shapes are others, or the solution does not hold at `t` or at `x`. What is
+        only known at run time, and lies outside, gives NaN.
         """
         t, x = self._time_and_point(t, x)
         return self.evaluator(t, x)
@@ -152,9 +197,50 @@ class Solution(eqx.Module):
         return jnp.trace(self.hessian(t, x))
 
     def standard_error(self, t: ScalarLike, x: ArrayInput) -> Scalar:
-        """The standard error of a sampled value, the error estimate of a quadrature, and 0 for a closed form."""
+        """The standard error of a sampled value, the error estimate of a quadrature, and 0 for a closed form.
+
+        **Raises:** `ValueError` for a grid solution, which carries no estimate.
+        """
         t, x = self._time_and_point(t, x)
         return self.evaluator.standard_error(t, x)
+
+    def to_xarray(
+        self,
+        grid: Lattice | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The solution as an `xarray.Dataset`, which writes netCDF (`.to_netcdf`) and zarr (`.to_zarr`).
+
+        Its variable `u` has the axes `time`, `x0`, `x1`, ...; the solver's name, how the solve ended and `stats` are
+        attributes.
+
+        **Arguments:**
+
+        - `grid`: a `hjpde.solvers.Grid` to sample the solution on at `ts`. `None` takes the values that a grid
+          solution holds itself, `t = 0` included.
+        - `names`: names of the axes instead of `x0`, `x1`, ...
+        - `units`: units by name, such as `{"time": "s", "x0": "m", "u": "m"}`; `"1"` where none is given.
+
+        **Raises:** `ValueError` if there is no grid, or one of another dimension, or names and units do not fit;
+        `ImportError` without the extra `io`.
+        """
+        evaluator = self.evaluator
+        if grid is not None:
+            points = grid.points
+            ts, us = self.ts, jnp.stack([self.batch(t, points) for t in self.ts])
+        elif isinstance(evaluator, SavedOnGrid):
+            grid, ts, us = evaluator.grid, evaluator.ts, evaluator.us
+            assert grid is not None
+        else:
+            raise ValueError(
+                f"`grid` is needed: the solver {self._solver} gives a closed form. Pass a `hjpde.solvers.Grid` to "
+                "sample it on."
+            )
+        ended = "successful" if self.result == RESULTS.successful else RESULTS[self.result]
+        attributes = {"solver": self._solver, "result": ended, **self._counts}
+        return as_dataset(np.asarray(ts), np.asarray(us), grid, names=names, units=units, attributes=attributes)
 
     def _time(self, t: ScalarLike, dtype: jnp.dtype) -> Scalar:
         if np.ndim(t) != 0:
@@ -171,6 +257,7 @@ class Solution(eqx.Module):
         dim = self.evaluator.dim
         if X.ndim < 1 or (dim is not None and X.shape[-1] != dim) or X.shape[-1] < 1:
             raise ValueError(f"`X` must have shape (..., {'d' if dim is None else dim}), got {X.shape}.")
+        self._require_valid(X.reshape(-1, X.shape[-1]), "X")
         return X
 
     def _time_and_point(self, t: ScalarLike, x: ArrayInput) -> tuple[Scalar, Point]:
@@ -181,4 +268,12 @@ class Solution(eqx.Module):
                 f"`x` must be one point of shape ({'d' if dim is None else dim},), got {x.shape}; "
                 "for many points use `.batch`."
             )
+        self._require_valid(x[None], "x")
         return self._time(t, x.dtype), x
+
+    def _require_valid(self, X: Float[Array, "M d"], name: str) -> None:
+        evaluator = self.evaluator
+        if isinstance(evaluator, HoldsInABox) and is_concrete(X):
+            reason = evaluator.invalid_point(np.asarray(X))
+            if reason is not None:
+                raise ValueError(f"`{name}` cannot be evaluated: {reason}.")

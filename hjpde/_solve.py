@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, Solution
 from hjpde._types import ArrayInput, as_float_array, is_concrete
-from hjpde.solvers import AbstractSolver, Hopf, HopfCole, HopfLax
+from hjpde.solvers import AbstractSolver, AbstractSteppingSolver, Hopf, HopfCole, HopfLax
 
 
 class SolveError(RuntimeError):
@@ -25,6 +25,7 @@ def solve(
     t: ArrayInput,
     solver: AbstractSolver | None = None,
     *,
+    start: Solution | None = None,
     throw: bool = True,
     progress: bool = False,
 ) -> Solution:
@@ -36,15 +37,20 @@ def solve(
     - `t`: the time up to which the solution is wanted, or an increasing vector of times to save; all above 0.
     - `solver`: a member of `hjpde.solvers`; `None` takes the most exact one that the problem admits and names it
       in `stats["solver"]`.
+    - `start`: an earlier grid solution of the same problem by the same solver, such as one that was interrupted or
+      loaded from a file: the solve goes on from its last time to `t`, and returns both parts as one, bit for bit what
+      a single run would have given.
     - `throw`: whether a solve that fails raises; otherwise `Solution.result` says how it ended.
-    - `progress`: whether long work shows a bar on standard error.
+    - `progress`: whether long work shows a bar on standard error; interrupting such a solve on a grid keeps what it
+      has reached.
 
     **Returns:** a `hjpde.Solution`.
 
     **Raises:**
 
     `ValueError` if `t` is not positive, finite and increasing, or the solver does not apply, with the reason and
-    the names of those that do. `hjpde.SolveError` if the solve fails and `throw` is set.
+    the names of those that do. `hjpde.SolveError` if the solve fails and `throw` is set; its message says when,
+    where and what to change.
     """
     ts = _times(t)
     if solver is None:
@@ -53,11 +59,28 @@ def solve(
         reason = solver.why_not(problem)
         if reason is not None:
             raise ValueError(f"`solver` {type(solver).__name__} does not apply: {reason} {_those_that_do(problem)}")
-    solution = solver.solve(problem, ts, progress=progress)
+    if start is None:
+        solution = solver.solve(problem, ts, progress=progress)
+    elif isinstance(solver, AbstractSteppingSolver):
+        solution = solver.resume(problem, ts, start, progress=progress)
+    else:
+        raise ValueError(f"`start`: {type(solver).__name__} does not step through time; leave `start` out.")
     failed = solution.result != RESULTS.successful
     if throw and is_concrete(failed) and bool(failed):
-        raise SolveError(f"{solution.stats['solver']}: {RESULTS[solution.result]}", solution)
+        raise SolveError(f"{solution.stats['solver']}{_where(solution)}: {RESULTS[solution.result]}", solution)
     return solution
+
+
+def _where(solution: Solution) -> str:
+    """The step, time and place of a failure, as far as the solver tells them."""
+    stats = solution.stats
+    parts = [f"step {int(stats['steps'])}"] if "steps" in stats else []
+    time, point = (np.asarray(stats.get(f"failure_{name}", np.nan)) for name in ("time", "point"))
+    if np.all(np.isfinite(time)):
+        parts.append(f"t = {float(time):.6g}")
+    if np.all(np.isfinite(point)):
+        parts.append(f"x = ({', '.join(f'{coordinate:.6g}' for coordinate in point)})")
+    return f" at {', '.join(parts)}" if len(parts) > 1 else ""
 
 
 def _candidates() -> tuple[AbstractSolver, ...]:

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from equinox._enum import EnumerationItem
 
 from hjpde._types import is_concrete
 
@@ -57,11 +58,15 @@ def encode(node: Any, leaves: list[Leaf], place: str) -> Any:
             [encode(k, leaves, f"a key of {place}"), encode(v, leaves, f"{place}[{k!r}]")] for k, v in node.items()
         ]
         return {"dict": items}
+    if isinstance(node, EnumerationItem) and _resolve_enumeration(_name_of(node._enumeration)):
+        names = list(node._enumeration._name_to_item)
+        value = encode(node._value, leaves, place)
+        return {"choice": _name_of(node._enumeration), "names": names, "value": value}
     cls = type(node)
     if _is_ours(cls):
         names = [field.name for field in dataclasses.fields(cls)]
         inner = {name: encode(getattr(node, name), leaves, f"{place}.{name}") for name in names}
-        return {"module": f"{cls.__module__}:{cls.__qualname__}", "fields": inner}
+        return {"module": _name_of(cls), "fields": inner}
     for name, function in _FUNCTIONS.items():
         if node is function:
             return {"function": name}
@@ -115,6 +120,8 @@ def _decode(node: Any, leaves: list[np.ndarray], narrowed: list[bool]) -> Any:
             if name not in _FUNCTIONS:
                 raise ValueError(f"it names the function {name}, which is none of ours.")
             return _FUNCTIONS[name]
+        case {"choice": name, "names": [*names], "value": value}:
+            return _decode_choice(name, names, _decode(value, leaves, narrowed))
         case {"module": name, "fields": fields}:
             cls = _class_named(name)
             values = {key: _decode(value, leaves, narrowed) for key, value in fields.items()}
@@ -132,6 +139,29 @@ def _decode_array(array: np.ndarray, kind: str, extra: dict[str, Any], narrowed:
         return jax.random.wrap_key_data(value, impl=extra["implementation"])
     narrowed[0] |= value.dtype != array.dtype
     return value
+
+
+def _decode_choice(name: str, names: list[str], value: Any) -> EnumerationItem:
+    """The item that the file names: where it stands among the others may have changed since."""
+    enumeration = _resolve_enumeration(name)
+    if enumeration is None:
+        raise ValueError(f"it names the enumeration {name}, which is none of this hjpde.")
+    items = enumeration._name_to_item
+    unknown = [item for item in names if item not in items]
+    if unknown:
+        raise ValueError(f"it was written by another version of hjpde: {name} has no {', '.join(map(str, unknown))}.")
+    chosen = np.asarray(np.asarray([items[item]._value for item in names], np.int32)[np.asarray(value)])
+    return EnumerationItem(jnp.asarray(chosen) if isinstance(value, jax.Array) else chosen, enumeration)  # pyright: ignore
+
+
+def _resolve_enumeration(name: str) -> Any:
+    module, _, qualname = str(name).partition(":")
+    found = _resolve(module, qualname)
+    return found if found is not None and issubclass(found, eqx.Enumeration) else None
+
+
+def _name_of(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _is_ours(cls: type) -> bool:

@@ -128,3 +128,29 @@ def require_positive_definite(matrix: Array, name: str) -> None:
         least = float(np.linalg.eigvalsh(np.asarray(matrix)).min())
         if not least > 0:
             raise ValueError(f"`{name}` must be positive definite, got the eigenvalue {least:.3g}.")
+
+
+UNROLLED_LENGTH = 8
+"""Up to here products of small vectors are written out: under `jax.vmap` over a grid XLA then fuses them."""
+
+
+def components(v: Float[Array, " d"]) -> tuple[Scalar, ...]:
+    """The entries of a short vector, as static slices that XLA fuses."""
+    return tuple(jax.lax.index_in_dim(v, i, keepdims=False) for i in range(v.shape[0]))
+
+
+def dot(a: Float[Array, " d"], b: Float[Array, " d"]) -> Scalar:
+    r"""$a \cdot b$, written out for lengths from 1 to 8."""
+    if a.shape != b.shape:
+        raise ValueError(f"`a` and `b` must have the same shape, got {a.shape} and {b.shape}.")
+    if not 1 <= a.shape[0] <= UNROLLED_LENGTH:
+        return a @ b
+    first, *rest = (left * right for left, right in zip(components(a), components(b), strict=True))
+    return sum(rest, start=first)
+
+
+def matvec(A: Float[Array, "n d"], v: Float[Array, " d"]) -> Float[Array, " n"]:
+    """`A @ v`, written out where both sides have lengths from 1 to 8."""
+    if not (1 <= A.shape[0] <= UNROLLED_LENGTH and 1 <= A.shape[1] <= UNROLLED_LENGTH):
+        return A @ v
+    return jnp.stack([dot(jax.lax.index_in_dim(A, i, keepdims=False), v) for i in range(A.shape[0])])

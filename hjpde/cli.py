@@ -1,4 +1,4 @@
-"""The command line: `hjpde demo`, `hjpde fit`.
+"""The command line: `hjpde demo`, `hjpde fit`, `hjpde problems`, `hjpde solve`.
 
 Commands import their modules when they run, so that `hjpde --help` loads no scikit-learn and no matplotlib.
 """
@@ -163,6 +163,95 @@ def fit(
         print(f"Model: {paths['model_path']}\nReport: {paths['report']}")
 
 
+@app.command()
+def problems(
+    out: Annotated[
+        Path | None, typer.Option(help="Where the list goes as a table.", show_default="printed only")
+    ] = None,
+    precision: _Precision = "float64",
+    as_json: _Json = False,
+) -> None:
+    """Lists the worked problems that `hjpde solve` takes."""
+    from hjpde._output_folder import output_folder
+
+    with jax.enable_x64(precision == "float64"), output_folder(out) as folder:
+        from hjpde._solve_report import print_problems, problem_rows, write_problems_report
+
+        found = problem_rows()
+        if folder is not None:
+            write_problems_report(folder, found)
+        if as_json:
+            _print_json(found)
+            return
+        from rich.console import Console
+
+        print_problems(found, Console())
+
+
+@app.command()
+def solve(
+    problem: Annotated[str, typer.Argument(help="A name that `hjpde problems` lists.")],
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            help="FiniteDifference, Spectral, HopfCole, HopfLax or Hopf.", show_default="the problem's in `hjpde problems`"
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option(help="Points an axis; n/4 and n/2 are solved too.", show_default="by the problem")
+    ] = None,
+    t: Annotated[float | None, typer.Option(help="The final time, above 0.", show_default="by the problem")] = None,
+    viscosity: Annotated[
+        float | None, typer.Option(help="Of the problems that hold for any.", show_default="by the problem")
+    ] = None,
+    order: Annotated[
+        int | None, typer.Option(help="FiniteDifference: 5 (WENO5), 3 (WENO3) or 1 (upwind).", show_default="5")
+    ] = None,
+    flux: Annotated[
+        str | None,
+        typer.Option(help="FiniteDifference: godunov, global, local or local-local.", show_default="by the Hamiltonian"),
+    ] = None,
+    cfl: Annotated[
+        float | None, typer.Option(help="FiniteDifference: the part of the stable step.", show_default="0.75")
+    ] = None,
+    animation: Annotated[
+        Literal["gif", "html"] | None, typer.Option(help="Also writes animation.gif or animation.html.")
+    ] = None,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="A bar; without one, Ctrl-C waits for the grid at work.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page, figures and tables go.", show_default="hjpde-solve")
+    ] = None,
+    precision: _Precision = "float64",
+    as_json: _Json = False,
+) -> None:
+    """Solves a worked problem on three grids, and measures its errors and their order.
+
+    In float64 by default, as errors far below the rounding of float32 are measured. With --json, files are written
+    only if --out or --animation is given.
+    """
+    from hjpde._output_folder import output_folder
+
+    out = Path("hjpde-solve") if out is None and (not as_json or animation is not None) else out
+    with jax.enable_x64(precision == "float64"):
+        with output_folder(out) as folder:
+            from hjpde._solve_job import SolveSettings, run_job, summary
+            from hjpde._solve_report import convergence_table, write_solve_report
+
+            settings = SolveSettings(solver, n, t, viscosity, order, flux, cfl)
+            job = run_job(problem, settings, progress=progress, say=_teller())
+            if folder is not None:
+                write_solve_report(folder, job, animation, progress=progress, say=_teller())
+        report = None if out is None else str(out / "report.html")
+        if as_json:
+            moving = None if animation is None or out is None else str(out / f"animation.{animation}")
+            _print_json({**summary(job), "report": report, "animation": moving})
+            return
+        _print_table(convergence_table(job), without=("shape", "array_bytes", "compile_seconds"))
+        print(f"Report: {report}")
+
+
 def _teller() -> Callable[[str], None]:
     """Prints news on standard error."""
     from rich.console import Console
@@ -171,7 +260,7 @@ def _teller() -> Callable[[str], None]:
     return lambda words: console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def _print_json(document: Any) -> None:
     print(json.dumps(_finite(document), indent=2, allow_nan=False))
 
 

@@ -1,4 +1,4 @@
-"""What a problem with an exact solution is."""
+"""What a worked problem is."""
 
 import abc
 
@@ -8,13 +8,21 @@ from hjpde._problem import InitialValueProblem
 from hjpde._types import Point, Scalar, ScalarLike
 
 
-class AbstractExactProblem(eqx.Module):
-    """An initial-value problem and, beside it, its solution in closed form, found without this package's solvers."""
+class AbstractProblem(eqx.Module):
+    """An initial-value problem from the literature, on its natural domain."""
 
     @property
     @abc.abstractmethod
     def problem(self) -> InitialValueProblem:
         """The problem: what `hjpde.solve` takes."""
+
+
+class AbstractExactProblem(AbstractProblem):
+    """An initial-value problem and, beside it, its solution, found without this package's solvers.
+
+    The solution is a closed form, or computed to rounding from one: by a root, a quadrature or a maximum over one
+    direction. The class says which. It is evaluated at one point; batch with `jax.vmap`.
+    """
 
     @abc.abstractmethod
     def __call__(self, t: ScalarLike, x: Point) -> Scalar:

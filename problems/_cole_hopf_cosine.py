@@ -2,8 +2,10 @@
 
 from typing import final
 
+import equinox as eqx
 import jax.numpy as jnp
 
+from hjpde._domain import Domain
 from hjpde._problem import InitialValueProblem
 from hjpde._types import Point, Scalar, ScalarLike, positive_scalar
 from hjpde.hamiltonians import Quadratic
@@ -41,8 +43,10 @@ class ColeHopfCosine(AbstractExactProblem):
 
     @property
     def problem(self) -> InitialValueProblem:
-        return InitialValueProblem(lambda x: self(0.0, x), Quadratic(), self.viscosity)
+        domain = Domain([0.0], [2 * jnp.pi], periodic=True)
+        return InitialValueProblem(eqx.Partial(self, 0.0), Quadratic(), self.viscosity, domain=domain)
 
     def __call__(self, t: ScalarLike, x: Point) -> Scalar:
-        decayed = self.amplitude * jnp.exp(-self.viscosity * jnp.asarray(t))
-        return -self.viscosity * jnp.log1p(decayed * jnp.cos(x[0]))
+        epsilon = self.viscosity.astype(x.dtype)
+        decayed = self.amplitude.astype(x.dtype) * jnp.exp(-epsilon * jnp.asarray(t, x.dtype))
+        return -epsilon * jnp.log1p(decayed * jnp.cos(x[0]))

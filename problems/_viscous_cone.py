@@ -5,6 +5,7 @@ from typing import final
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
+from hjpde._domain import Domain
 from hjpde._problem import InitialValueProblem
 from hjpde._types import Point, Scalar, ScalarLike, positive_scalar
 from hjpde.hamiltonians import Quadratic
@@ -37,7 +38,7 @@ class ViscousCone(AbstractExactProblem):
 
     @property
     def problem(self) -> InitialValueProblem:
-        return InitialValueProblem(Norm(2), Quadratic(), self.viscosity)
+        return InitialValueProblem(Norm(2), Quadratic(), self.viscosity, domain=Domain([-4.0], [4.0]))
 
     def __call__(self, t: ScalarLike, x: Point) -> Scalar:
         t, epsilon = jnp.asarray(t, x.dtype), self.viscosity.astype(x.dtype)

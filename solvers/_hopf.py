@@ -17,6 +17,7 @@ from hjpde.initial_data import MaxPlanes, SoftMinPlanes
 from ._abstract import AbstractSolver
 from ._planes_condition import planes_stay_exact
 from ._simplex import maximise_over_simplex
+from ._whole_space import why_not_whole_space
 
 
 @final
@@ -58,6 +59,8 @@ class Hopf(AbstractSolver):
 
     def why_not(self, problem: InitialValueProblem) -> str | None:
         datum, H = problem.initial_data, problem.hamiltonian
+        if (reason := why_not_whole_space(problem)) is not None:
+            return reason
         if not isinstance(problem.viscosity, NoViscosity):
             return "there is viscosity (Hopf's formula needs N = 0)."
         if not isinstance(H, AbstractMomentumHamiltonian):

@@ -18,6 +18,7 @@ from hjpde.initial_data import AbstractSoftMinimum, Atoms, GaussianMixture, Quad
 from ._abstract import AbstractSolver
 from ._hopf_cole_integral import HopfColeIntegral
 from ._quadratics import solve_quadratics
+from ._whole_space import why_not_whole_space
 
 
 @final
@@ -56,6 +57,8 @@ class HopfCole(AbstractSolver):
         self.normalised, self.n_samples, self.key = normalised, n_samples, key
 
     def why_not(self, problem: InitialValueProblem) -> str | None:
+        if (reason := why_not_whole_space(problem)) is not None:
+            return reason
         if not isinstance(problem.hamiltonian, Quadratic | LinearQuadratic):
             return "the Hamiltonian is neither `Quadratic` nor `LinearQuadratic`."
         if isinstance(problem.viscosity, NoViscosity):

@@ -33,6 +33,7 @@ from hjpde.initial_data import (
 from ._abstract import AbstractSolver
 from ._quadratics import solve_quadratics
 from ._simplex import project_onto_simplex
+from ._whole_space import why_not_whole_space
 
 Envelope = Callable[[Scalar, Point], Scalar]
 
@@ -58,6 +59,8 @@ class HopfLax(AbstractSolver):
 
     def why_not(self, problem: InitialValueProblem) -> str | None:
         datum, H = problem.initial_data, problem.hamiltonian
+        if (reason := why_not_whole_space(problem)) is not None:
+            return reason
         if not isinstance(problem.viscosity, NoViscosity):
             return "there is viscosity (Hopf-Lax needs N = 0)."
         if _as_quadratics(datum) is not None and isinstance(H, Quadratic | LinearQuadratic):

@@ -1,4 +1,4 @@
-"""Hamiltonians: values, conjugates by maximisation, curvature, and what is refused."""
+"""Hamiltonians: values, conjugates, curvature, speed bounds, Godunov forms, and what is refused."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 from _helpers import random_spd
 
 import hjpde
+from hjpde.hamiltonians import HasGodunov, HasSpeedBound
 
 X0 = jnp.zeros(2)
 P = jnp.asarray([0.6, -0.8])
@@ -102,3 +103,146 @@ def test_hamiltonians_are_built_and_differentiated_under_jit():
 
     # d/ds of s + 1/(1 + s) + s, as |p| = 1.
     assert slope(1.0) == pytest.approx(2 - 1 / 4)
+
+
+DRIFT = np.asarray([[0.0, 1.0], [-2.0, 0.5]])
+KNOWING = {
+    "identity": hjpde.Quadratic(),
+    "diagonal": hjpde.Quadratic(np.diag([2.0, 0.5])),
+    "quadratic": hjpde.Quadratic(A),
+    "linear-quadratic": hjpde.LinearQuadratic(A, DRIFT, [0.3, -0.2], np.eye(2)),
+    "linear-quadratic-diagonal": hjpde.LinearQuadratic(np.diag([2.0, 0.5]), DRIFT, [0.3, -0.2], np.eye(2)),
+    "eikonal": hjpde.Eikonal(1.5),
+    "power-1.5": hjpde.Power(1.5),
+    "power-3": hjpde.Power(3.0),
+    "transport": hjpde.Transport(lambda t, x: jnp.stack([x[1] - t, -x[0]])),
+    "reversed": hjpde.TimeReversed(hjpde.LinearQuadratic(np.diag([2.0, 0.5]), DRIFT, lambda t: t * jnp.ones(2)), 3.0),
+}
+SEPARATE = [name for name, H in KNOWING.items() if H.why_not_godunov() is None]
+rng = np.random.default_rng(2)
+# Boxes about 0, off it along one axis and along both, and degenerate ones.
+CORNERS = np.sort(rng.normal(size=(12, 2, 2)), axis=1)
+CORNERS[0] += 4
+CORNERS[1, :, 0] -= 4
+CORNERS[2, 1] = CORNERS[2, 0]
+CORNERS[3] = 0
+CORNERS[4, :, 1] = 0
+PLACES = rng.normal(size=(12, 2))
+
+
+@pytest.mark.parametrize("name", KNOWING)
+def test_the_speed_bound_is_the_largest_speed_over_the_box(name):
+    H = KNOWING[name]
+
+    @jax.jit
+    def bounds_and_speeds(x, corners):
+        box = hjpde.Box(corners[0], corners[1])
+        s = jnp.linspace(0.0, 1.0, 41)
+        fractions = jnp.stack(jnp.meshgrid(s, s), axis=-1).reshape(-1, 2)
+        points = jax.vmap(lambda f: jnp.clip(corners[0] + f * (corners[1] - corners[0]), corners[0], corners[1]))(
+            fractions
+        )
+        # The co-state nearest to 0, and the same with each entry at an end, where |p_i|/|p| is largest.
+        nearest = jnp.clip(jnp.zeros(2, corners.dtype), corners[0], corners[1])
+        ends = jnp.stack([nearest.at[i].set(corner[i]) for corner in (corners[0], corners[1]) for i in range(2)])
+        points = jnp.concatenate([points, ends])
+        speeds = jax.vmap(lambda p: jnp.abs(jax.grad(H, argnums=2)(0.7, x, p)))(points)
+        return H.speed_bound(0.7, x, box), speeds.max(axis=0)
+
+    bounds, speeds = jax.vmap(bounds_and_speeds)(jnp.asarray(PLACES), jnp.asarray(CORNERS))
+    roundoff = 20 * np.finfo(bounds.dtype).eps
+    assert np.all(speeds <= bounds * (1 + roundoff) + roundoff)
+    np.testing.assert_allclose(bounds, speeds, rtol=1e3 * roundoff, atol=roundoff)
+
+
+def test_which_hamiltonians_have_a_godunov_form():
+    assert set(KNOWING) - set(SEPARATE) == {"quadratic", "linear-quadratic"}
+    assert all(isinstance(H, HasGodunov) and isinstance(H, HasSpeedBound) for H in KNOWING.values())
+    assert "not diagonal" in str(hjpde.Quadratic(A).why_not_godunov())
+    assert not isinstance(hjpde.MomentumFunction(jnp.sum), HasGodunov | HasSpeedBound)
+    backwards = hjpde.TimeReversed(hjpde.MomentumFunction(jnp.sum), 1.0)
+    assert "MomentumFunction has no Godunov" in str(backwards.why_not_godunov())
+    reasons = []
+
+    @jax.jit
+    def traced(matrix):
+        reasons.append(hjpde.Quadratic(matrix).why_not_godunov())
+        reasons.append(hjpde.Quadratic(matrix[:1, :1]).why_not_godunov())
+        return matrix
+
+    traced(jnp.eye(2))
+    assert "traced" in reasons[0]
+    assert reasons[1] is None
+
+
+@pytest.mark.parametrize("name", SEPARATE)
+def test_the_godunov_form_is_the_extremum_between_the_derivatives(name):
+    H = KNOWING[name]
+    x, t = jnp.asarray(PLACES[0]), 0.7
+    rng = np.random.default_rng(3)
+    left, right = jnp.asarray(rng.normal(size=(40, 2)) * 2), jnp.asarray(rng.normal(size=(40, 2)) * 2)
+
+    @jax.jit
+    def form(left, right):
+        return jax.vmap(lambda l, r: H.godunov(t, x, l, r))(left, right)
+
+    @jax.jit
+    def by_definition(left, right):
+        s = jnp.linspace(0.0, 1.0, 801)
+
+        def extremum(values, axis, l, r):
+            return jnp.where(l <= r, values.min(axis=axis), values.max(axis=axis))
+
+        def one(l, r):
+            p0, p1 = l[0] + s * (r[0] - l[0]), l[1] + s * (r[1] - l[1])
+            values = jax.vmap(lambda a: jax.vmap(lambda b: H(t, x, jnp.stack([a, b])))(p1))(p0)
+            # The members are sums or grow with every |p_i|, so the order of the axes does not matter.
+            return extremum(extremum(values, 1, l[1], r[1]), 0, l[0], r[0])
+
+        return jax.lax.map(lambda pair: one(*pair), (left, right))
+
+    values = form(left, right)
+    # Between two of 801 points a smooth extremum is missed by H'' h^2 / 8, the tip of the cone by c h / 2.
+    np.testing.assert_allclose(values, by_definition(left, right), atol=1e-2)
+    energies = jax.vmap(lambda p: H(t, x, p))(left)
+    roundoff = 100 * np.finfo(values.dtype).eps
+    np.testing.assert_allclose(form(left, left), energies, rtol=roundoff, atol=roundoff)
+    more = jnp.asarray(rng.uniform(0, 1, size=(40, 2)))
+    assert np.all(form(left + more, right) >= values - roundoff)
+    assert np.all(form(left, right + more) <= values + roundoff)
+    assert np.all(np.isfinite(jax.grad(lambda l: H.godunov(t, x, l, l))(jnp.zeros(2))))
+
+
+def test_speed_bounds_and_godunov_forms_keep_float32():
+    x, box = jnp.ones(2, jnp.float32), hjpde.Box(-np.ones(2, np.float32), np.ones(2, np.float32))
+    for name, H in KNOWING.items():
+        assert H(np.float32(0), x, x).dtype == jnp.float32, name
+        assert H.speed_bound(np.float32(0), x, box).dtype == jnp.float32, name
+        if name in SEPARATE:
+            assert H.godunov(np.float32(0), x, x, -x).dtype == jnp.float32, name
+
+
+def test_many_axes_go_the_other_way():
+    d = 11
+    matrix, rng = random_spd(np.random.default_rng(4), d), np.random.default_rng(5)
+    p, x = jnp.asarray(rng.normal(size=d)), jnp.asarray(rng.normal(size=d))
+    box = hjpde.Box(-np.ones(d), np.ones(d))
+    np.testing.assert_allclose(hjpde.Quadratic(matrix)(0.0, x, p), p @ matrix @ p, rtol=1e-5)
+    np.testing.assert_allclose(hjpde.Quadratic(matrix).speed_bound(0.0, x, box), 2 * np.abs(matrix).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(hjpde.Eikonal()(0.0, x, p), np.linalg.norm(p), rtol=1e-5)
+    np.testing.assert_allclose(hjpde.Transport(np.arange(d) * 1.0)(0.0, x, p), np.arange(d) @ p, rtol=1e-5)
+
+
+def test_a_terminal_value_problem_backwards():
+    inner = hjpde.LinearQuadratic(A, lambda t: t * DRIFT)
+    H, x = hjpde.TimeReversed(inner, 3.0), jnp.asarray([1.0, 2.0])
+    assert H(0.5, x, P) == pytest.approx(-float(inner(2.5, x, P)))
+    assert H.dim == 2
+    with pytest.raises(ValueError, match="MomentumFunction has no `speed_bound`"):
+        hjpde.TimeReversed(hjpde.MomentumFunction(jnp.sum), 1.0).speed_bound(0.0, x, hjpde.Box(-x, x))
+    with pytest.raises(ValueError, match="has no Godunov form"):
+        hjpde.TimeReversed(hjpde.MomentumFunction(jnp.sum), 1.0).godunov(0.0, x, x, x)
+    with pytest.raises(ValueError, match="`horizon` must have 0 axes"):
+        hjpde.TimeReversed(inner, np.ones(1))
+    with pytest.raises(ValueError, match="`horizon` must be finite"):
+        hjpde.TimeReversed(inner, np.inf)

@@ -7,6 +7,7 @@ import pytest
 
 import hjpde
 from hjpde import solvers
+from hjpde._constraint import Constraint
 from hjpde._viscosity import MatrixViscosity, NoViscosity, ScalarViscosity, VariableViscosity, as_viscosity
 
 A = np.asarray([[2.0, 0.5], [0.5, 1.0]])
@@ -54,6 +55,25 @@ def test_dimensions():
         hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(np.eye(3)))
     with pytest.raises(ValueError, match=r"dimensions disagree: `initial_data` has d = 2, `viscosity` has d = 3"):
         hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(), np.eye(3))
+    box = hjpde.Domain([0, 0, 0], 1.0)
+    assert hjpde.InitialValueProblem(jnp.sum, hjpde.Quadratic(), domain=box).dim == 3
+    with pytest.raises(ValueError, match=r"dimensions disagree: `initial_data` has d = 2, `domain` has d = 3"):
+        hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(), domain=box)
+
+
+def test_a_problem_holds_its_domain_and_constraint():
+    plain = hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic())
+    assert plain.domain is None
+    assert plain.constraint is None
+    domain, tube = hjpde.Domain([0, 0], 1.0), Constraint(monotone="decreasing")
+    problem = hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(), domain=domain, constraint=tube)
+    assert problem.domain is domain
+    assert problem.constraint is tube
+    # The annotations are checked in tests, so here their error may come first.
+    with pytest.raises(Exception, match="domain"):
+        hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(), domain=[0.0, 1.0])  # pyright: ignore
+    with pytest.raises(Exception, match="constraint"):
+        hjpde.InitialValueProblem(ATOMS, hjpde.Quadratic(), constraint="decreasing")  # pyright: ignore
 
 
 def test_viscosity_in_every_form():

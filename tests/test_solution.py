@@ -1,5 +1,7 @@
 """A solution: shapes, batches, transformations, dtypes, and what is refused."""
 
+import sys
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ from _helpers import jets
 
 import hjpde
 from hjpde import solvers
+from hjpde._structure import decode, encode
+from hjpde.solvers._grid_evaluator import GridEvaluator
 
 RNG = np.random.default_rng(0)
 POSITIONS, HEIGHTS = jnp.asarray(RNG.normal(size=(5, 2))), jnp.asarray(RNG.normal(size=5))
@@ -16,9 +20,9 @@ X = jnp.asarray(RNG.normal(size=(2, 3, 2)))
 EPS = 0.1
 
 
-def _solution(positions=POSITIONS, heights=HEIGHTS, eps: object = EPS, t=1.0):
+def _solution(positions=POSITIONS, heights=HEIGHTS, eps: object = EPS, t: object = 1.0):
     problem = hjpde.InitialValueProblem(hjpde.Atoms(positions, heights), hjpde.Quadratic(), eps)  # pyright: ignore
-    return hjpde.solve(problem, t)
+    return hjpde.solve(problem, t)  # pyright: ignore
 
 
 def _by_hand(t, x):
@@ -187,3 +191,101 @@ def test_solvers_are_named_in_stats():
     problem = hjpde.InitialValueProblem(hjpde.Atoms(POSITIONS, HEIGHTS), hjpde.Quadratic(), EPS)
     assert hjpde.solve(problem, 1.0, solvers.HopfCole()).stats["solver"] == _solution().stats["solver"]
     assert set(_solution().stats) == {"solver", "escape_time"}
+
+
+def _on_a_grid():
+    """A solution by hand on a grid with a periodic axis, with counts of every kind."""
+    grid = solvers.Grid((0.0, -1.0), (1.0, 1.0), (4, 3), (False, True))
+    ts, us = jnp.asarray([0.0, 0.25, 0.5]), jnp.arange(36.0).reshape(3, 4, 3)
+    counts = {"steps": 12, "exact": True, "cfl": 0.75, "speeds": np.ones(2)}
+    return hjpde.Solution(GridEvaluator(grid, ts, us, 0 * us), ts[1:], solver="by hand", counts=counts)
+
+
+def test_a_grid_solution_as_labelled_arrays():
+    pytest.importorskip("xarray")
+    solution = _on_a_grid()
+    units = {"time": "s", "x": "m", "u": "m"}
+    data = solution.to_xarray(names=("x", "psi"), units=units)
+    assert data.u.dims == ("time", "x", "psi")
+    np.testing.assert_array_equal(data.u, jnp.arange(36.0).reshape(3, 4, 3))
+    np.testing.assert_array_equal(data.time, [0, 0.25, 0.5])
+    np.testing.assert_allclose(data.x, np.linspace(0, 1, 4), rtol=1e-6)
+    assert (data.time.units, data.x.units, data.psi.units, data.u.units) == ("s", "m", "1", "m")
+    assert (data.x.periodic, data.psi.periodic) == (0, 1)
+    assert all("long_name" in data[name].attrs for name in ("time", "x", "psi", "u"))
+    attributes = {name: data.attrs[name] for name in ("solver", "result", "steps", "exact", "cfl")}
+    assert attributes == {"solver": "by hand", "result": "successful", "steps": 12, "exact": 1, "cfl": 0.75}
+    np.testing.assert_array_equal(data.attrs["speeds"], [1, 1])
+    assert float(data.u.sel(time=0.25, psi=-1.0).isel(x=2)) == float(solution(0.25, [2 / 3, -1.0])) == 18
+
+
+def test_any_solution_may_be_sampled_on_a_grid():
+    pytest.importorskip("xarray")
+    grid = solvers.Grid((-1.0, -1.0), 1.0, 3)
+    data = _solution(t=[0.5, 0.7]).to_xarray(grid)
+    assert data.u.dims == ("time", "x0", "x1")
+    np.testing.assert_allclose(data.u[1, 0, 2], _by_hand(0.7, [-1.0, 1.0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["netcdf", "zarr"])
+def test_labelled_arrays_survive_a_file(kind, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    data = _on_a_grid().to_xarray()
+    if kind == "netcdf":
+        pytest.importorskip("h5netcdf")
+        pytest.importorskip("h5py")
+        data.to_netcdf(tmp_path / "u.nc", engine="h5netcdf")
+        back = xarray.load_dataset(tmp_path / "u.nc", engine="h5netcdf")
+    else:
+        pytest.importorskip("zarr")
+        # Without an index of its own: zarr 3 warns that it has no standard for one.
+        data.to_zarr(tmp_path / "u.zarr", consolidated=False)
+        back = xarray.open_zarr(tmp_path / "u.zarr", consolidated=False, chunks=None).load()
+    xarray.testing.assert_identical(back, data)
+
+
+def test_refuses_labelled_arrays(monkeypatch):
+    pytest.importorskip("xarray")
+    with pytest.raises(ValueError, match="`grid` is needed: the solver HopfCole, Atoms in closed form gives a closed"):
+        _solution().to_xarray()
+    solution = _on_a_grid()
+    for names in (("x",), ("x", "x"), ("time", "x"), ("x", "u")):
+        with pytest.raises(ValueError, match="`names` must be 2 distinct words other than 'time' and 'u', got"):
+            solution.to_xarray(names=names)
+    with pytest.raises(ValueError, match=r"`units` names \['y'\], which are none of \['x0', 'x1', 'time', 'u'\]"):
+        solution.to_xarray(units={"y": "m"})
+    with pytest.raises(ValueError, match=r"`X` must have shape \(\.\.\., 2\), got \(4, 1\)"):
+        solution.to_xarray(solvers.Grid([0.0], 1.0, 4))
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(
+        ImportError, match=r"`to_xarray` needs xarray: install the extra with `pip install 'hjpde\[io\]'`"
+    ):
+        solution.to_xarray()
+
+
+def test_solutions_are_saved_and_loaded(tmp_path):
+    failed = hjpde.Solution(_on_a_grid().evaluator, jnp.ones(1), solver="by hand", result=hjpde.RESULTS.not_converged)
+    for solution in (_on_a_grid(), failed, jax.jit(lambda s: s)(failed), _solution()):
+        hjpde.save(tmp_path / "solution.hjpde", solution)
+        back = hjpde.load(tmp_path / "solution.hjpde")
+        assert eqx.tree_equal(back, solution)
+        assert jax.tree.structure(back) == jax.tree.structure(solution)
+        assert back.result == solution.result
+        assert back.stats["solver"] == solution.stats["solver"]
+    assert hjpde.RESULTS[failed.result] == hjpde.RESULTS[hjpde.RESULTS.not_converged]
+
+
+def test_results_are_saved_by_name():
+    # Where a name stands among the others is no part of a file.
+    leaves = []
+    structure = encode(hjpde.RESULTS.escaped, leaves, "module")
+    arrays = [leaf.array for leaf in leaves]
+    assert decode(structure, arrays)[0] == hjpde.RESULTS.escaped
+    structure["names"] = structure["names"][::-1]
+    mirrored = [np.asarray(len(structure["names"]) - 1 - arrays[0])]
+    assert decode(structure, mirrored)[0] == hjpde.RESULTS.escaped
+    with pytest.raises(ValueError, match=r"another version of hjpde: .*RESULTS has no unheard_of"):
+        decode(structure | {"names": ["unheard_of"]}, mirrored)
+    for foreign in ("hjpde._solution:Solution", "diffrax._solution:RESULTS", "hjpde._solution:NOTHING"):
+        with pytest.raises(ValueError, match=r"names the enumeration .*, which is none of this hjpde"):
+            decode(structure | {"choice": foreign}, mirrored)

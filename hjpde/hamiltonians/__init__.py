@@ -3,9 +3,13 @@
 from ._abstract import AbstractConvexHamiltonian as AbstractConvexHamiltonian
 from ._abstract import AbstractHamiltonian as AbstractHamiltonian
 from ._abstract import AbstractMomentumHamiltonian as AbstractMomentumHamiltonian
+from ._abstract import HasGodunov as HasGodunov
+from ._abstract import HasSpeedBound as HasSpeedBound
+from ._control_affine import ControlAffine as ControlAffine
 from ._eikonal import Eikonal as Eikonal
 from ._linear_quadratic import LinearQuadratic as LinearQuadratic
 from ._momentum_function import MomentumFunction as MomentumFunction
 from ._power import Power as Power
 from ._quadratic import Quadratic as Quadratic
+from ._time_reversed import TimeReversed as TimeReversed
 from ._transport import Transport as Transport

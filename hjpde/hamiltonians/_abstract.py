@@ -1,11 +1,12 @@
 """What a Hamiltonian is, and what some know of themselves."""
 
 import abc
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 
 Curvature = Literal["linear", "convex", "concave", "unknown"]
@@ -52,3 +53,51 @@ class AbstractConvexHamiltonian(AbstractMomentumHamiltonian):
 
         - `v`: velocity, shape `(d,)`, in units of `x` per unit of time.
         """
+
+
+@runtime_checkable
+class HasSpeedBound(Protocol):
+    r"""A Hamiltonian that bounds its speeds $|\partial H/\partial p_i|$ in closed form."""
+
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""An upper bound of $\max_{p \in \text{box}} |\partial H/\partial p_i(t, x, p)|$, shape `(d,)`.
+
+        In units of `x` per unit of time; rigorous up to rounding.
+
+        **Arguments:**
+
+        - `t`: time.
+        - `x`: position, shape `(d,)`.
+        - `box`: the co-states, a `Box` of dimension `d`.
+        """
+        ...
+
+
+@runtime_checkable
+class HasGodunov(Protocol):
+    r"""A Hamiltonian that knows its Godunov form: the exact upwind value between two one-sided derivatives.
+
+    For $u_t + H = 0$ it takes along every axis the minimum of `H` over $[p^-, p^+]$ if $p^- \le p^+$, and the
+    maximum over $[p^+, p^-]$ otherwise; it is monotone and the least dissipative of all monotone forms.
+
+    ??? cite "References"
+
+        M. Bardi and S. Osher, *The nonconvex multidimensional Riemann problem for Hamilton-Jacobi equations*,
+        SIAM Journal on Mathematical Analysis 22 (1991), 344-351.
+    """
+
+    def why_not_godunov(self) -> str | None:
+        """Why `godunov` does not apply to this member, or `None`."""
+        ...
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        """The Godunov Hamiltonian at one point.
+
+        **Arguments:**
+
+        - `t`: time.
+        - `x`: position, shape `(d,)`.
+        - `left`: the derivatives from the left, shape `(d,)`.
+        - `right`: the derivatives from the right, shape `(d,)`.
+        """
+        ...

@@ -5,7 +5,8 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hjpde._types import Point, Scalar, ScalarLike, positive_scalar
+from hjpde._sets import Box
+from hjpde._types import Point, Scalar, ScalarLike, dot, positive_scalar
 
 from ._abstract import AbstractConvexHamiltonian, Curvature
 
@@ -38,9 +39,28 @@ class Eikonal(AbstractConvexHamiltonian):
 
     def __call__(self, t: ScalarLike, x: Point, p: Float[Array, " d"]) -> Scalar:
         del t, x
-        squared = p @ p
+        squared = dot(p, p)
         zero = squared == 0  # the subgradient 0 at the tip of the cone, not NaN
         return self.speed.astype(p.dtype) * jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squared)))
 
     def lagrangian(self, v: Float[Array, " d"]) -> Scalar:
         return jnp.where(v @ v <= self.speed.astype(v.dtype) ** 2, 0.0, jnp.inf).astype(v.dtype)
+
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""$c \max_p |p_i|/|p|$ over the box, attained: `c` unless the box stays off the other axes.
+
+        The largest $|p_i|$ meets the smallest of the others. See `HasSpeedBound`.
+        """
+        del t, x
+        largest, smallest = box.largest, box.smallest
+        still = largest == 0
+        others = jnp.square(smallest[None, :] / jnp.where(still, 1, largest)[:, None])
+        others = jnp.sum(jnp.where(jnp.eye(box.dim, dtype=bool), 0, others), axis=1)
+        return jnp.where(still, 0, self.speed.astype(largest.dtype) / jnp.sqrt(1 + others))
+
+    def why_not_godunov(self) -> None:
+        return None
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        r"""$H(m)$ with $m_i = \max(p_i^-, -p_i^+, 0)$, as `H` grows with every $|p_i|$: see `HasGodunov`."""
+        return self(t, x, jnp.maximum(jnp.maximum(left, -right), 0))

@@ -6,18 +6,23 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hjpde._sets import Box
 from hjpde._types import (
     ArrayInput,
     Point,
     Scalar,
     ScalarLike,
     as_float_array,
+    components,
+    dot,
+    matvec,
     require_finite,
     require_positive_definite,
     require_symmetric,
 )
 
 from ._abstract import AbstractHamiltonian
+from ._quadratic import linear_bound, why_not_diagonal
 
 TimeDependent = Float[Array, "..."] | Callable[[Scalar], Float[Array, "..."]]
 
@@ -84,7 +89,28 @@ class LinearQuadratic(AbstractHamiltonian):
 
     def __call__(self, t: ScalarLike, x: Point, p: Float[Array, " d"]) -> Scalar:
         B, c, Q = self.coefficients(t)
-        return p @ self.A @ p + (B @ x + c) @ p - x @ Q @ x / 2
+        value = dot(p, matvec(self.A, p)) + dot(matvec(B, x) + c, p) - dot(x, matvec(Q, x)) / 2
+        return value.astype(p.dtype)
+
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""$\max_p |(2Ap + Bx + c)_i|$ over the box, attained: see `HasSpeedBound`."""
+        B, c, _ = self.coefficients(t)
+        return linear_bound(2 * self.A, (matvec(B, x) + c).astype(box.lower.dtype), box)
+
+    def why_not_godunov(self) -> str | None:
+        return why_not_diagonal(self.A)
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        r"""A sum over the axes of the convex parabolas $h_i(p) = A_{ii} p^2 + (Bx + c)_i\, p$, each taken at
+        $\max(p^-, p^*)$ or at $\min(p^+, p^*)$, whichever is larger, for its minimiser
+        $p^* = -(Bx + c)_i/(2A_{ii})$: see `HasGodunov`."""
+        B, c, Q = self.coefficients(t)
+        a, b = jnp.diagonal(self.A).astype(left.dtype), (matvec(B, x) + c).astype(left.dtype)
+        minimiser = -b / (2 * a)
+        from_left, from_right = jnp.maximum(left, minimiser), jnp.minimum(right, minimiser)
+        sum_of = jnp.maximum(from_left * (a * from_left + b), from_right * (a * from_right + b))
+        first, *rest = components(sum_of)
+        return sum(rest, start=first) - (dot(x, matvec(Q, x)) / 2).astype(left.dtype)
 
 
 def _coefficient(value: ArrayInput | Callable | None, name: str, shape: tuple[int, ...], dtype) -> TimeDependent:

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hjpde._types import Point, Scalar, ScalarLike, is_concrete, positive_scalar
+from hjpde._sets import Box
+from hjpde._types import Point, Scalar, ScalarLike, dot, is_concrete, positive_scalar
 
 from ._abstract import AbstractConvexHamiltonian, Curvature
 
@@ -44,8 +45,26 @@ class Power(AbstractConvexHamiltonian):
         exponent = self.exponent.astype(v.dtype)
         return _power_of_length(v, exponent / (exponent - 1))
 
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""$\max_p |p|^{q-2} |p_i|$ over the box, attained: see `HasSpeedBound`.
+
+        It grows with $|p_i|$; with the other entries it grows for $q > 2$ and falls for $q < 2$.
+        """
+        del t, x
+        exponent, largest = self.exponent.astype(box.lower.dtype), box.largest
+        others = jnp.square(jnp.where(exponent >= 2, largest, box.smallest))
+        squared = jnp.sum(jnp.where(jnp.eye(box.dim, dtype=bool), jnp.square(largest), others), axis=1)
+        return jnp.where(largest == 0, 0, largest * jnp.where(largest == 0, 1, squared) ** (exponent / 2 - 1))
+
+    def why_not_godunov(self) -> None:
+        return None
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        r"""$H(m)$ with $m_i = \max(p_i^-, -p_i^+, 0)$, as `H` grows with every $|p_i|$: see `HasGodunov`."""
+        return self(t, x, jnp.maximum(jnp.maximum(left, -right), 0))
+
 
 def _power_of_length(v: Float[Array, " d"], exponent: Scalar) -> Scalar:
-    squared = v @ v
+    squared = dot(v, v)
     zero = squared == 0
     return jnp.where(zero, 0, jnp.where(zero, 1, squared) ** (exponent / 2) / exponent)

@@ -3,14 +3,19 @@
 from typing import final
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from hjpde._sets import Box
 from hjpde._types import (
     ArrayInput,
     Point,
     Scalar,
     ScalarLike,
     as_float_array,
+    dot,
+    is_concrete,
+    matvec,
     require_finite,
     require_positive_definite,
 )
@@ -56,7 +61,41 @@ class Quadratic(AbstractConvexHamiltonian):
 
     def __call__(self, t: ScalarLike, x: Point, p: Float[Array, " d"]) -> Scalar:
         del t, x
-        return p @ p if self.A is None else p @ self.A @ p
+        return dot(p, p) if self.A is None else dot(p, matvec(self.A.astype(p.dtype), p))
 
     def lagrangian(self, v: Float[Array, " d"]) -> Scalar:
         return v @ v / 4 if self.A is None else v @ jnp.linalg.solve(self.A, v) / 4
+
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""$\max_p |2(Ap)_i|$ over the box, attained: see `HasSpeedBound`."""
+        del t, x
+        return 2 * box.largest if self.A is None else linear_bound(2 * self.A, 0, box)
+
+    def why_not_godunov(self) -> str | None:
+        return why_not_diagonal(self.A)
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        r"""$\sum_i A_{ii} \max(p_i^-, -p_i^+, 0)^2$ for a diagonal `A`: see `HasGodunov`."""
+        del t, x
+        steepest = jnp.maximum(jnp.maximum(left, -right), 0)
+        if self.A is None:
+            return dot(steepest, steepest)
+        return dot(jnp.diagonal(self.A).astype(left.dtype) * steepest, steepest)
+
+
+def linear_bound(A: Float[Array, "d d"], b: Float[Array, " d"] | int, box: Box) -> Float[Array, " d"]:
+    r"""$\max_p |(Ap + b)_i|$ over the co-states of a box, attained."""
+    A = A.astype(box.lower.dtype)
+    return jnp.abs(matvec(A, box.centre) + b) + matvec(jnp.abs(A), box.radii)
+
+
+def why_not_diagonal(A: Float[Array, "d d"] | None) -> str | None:
+    """Why a quadratic form is not known to be a sum over the axes, or `None`."""
+    if A is None or A.shape[0] == 1:
+        return None
+    if not is_concrete(A):
+        return "`A` is traced, so that it is not known to be diagonal."
+    values = np.asarray(A)
+    if np.any(values != np.diag(np.diag(values))):
+        return "`A` is not diagonal, so that the Hamiltonian is no sum over the axes."
+    return None

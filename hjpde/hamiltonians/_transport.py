@@ -6,7 +6,8 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, require_finite
+from hjpde._sets import Box
+from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, dot, require_finite
 
 from ._abstract import AbstractHamiltonian
 
@@ -39,5 +40,20 @@ class Transport(AbstractHamiltonian):
         return None if callable(self.velocity) else self.velocity.shape[0]
 
     def __call__(self, t: ScalarLike, x: Point, p: Float[Array, " d"]) -> Scalar:
-        velocity = self.velocity(jnp.asarray(t), x) if callable(self.velocity) else self.velocity
-        return velocity @ p
+        return dot(self.at(t, x).astype(p.dtype), p)
+
+    def at(self, t: ScalarLike, x: Point) -> Float[Array, " d"]:
+        """The velocity $v(t, x)$, shape `(d,)`."""
+        return self.velocity(jnp.asarray(t), x) if callable(self.velocity) else self.velocity
+
+    def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
+        r"""$|v_i(t, x)|$, whatever the box: see `HasSpeedBound`."""
+        return jnp.abs(self.at(t, x)).astype(box.lower.dtype)
+
+    def why_not_godunov(self) -> None:
+        return None
+
+    def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
+        r"""Upwind: $v_i p_i^-$ where $v_i > 0$, and $v_i p_i^+$ elsewhere, summed: see `HasGodunov`."""
+        velocity = self.at(t, x).astype(left.dtype)
+        return dot(velocity, jnp.where(velocity > 0, left, right))

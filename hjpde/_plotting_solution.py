@@ -1,0 +1,278 @@
+"""Figures of a solution of a Hamilton-Jacobi equation: profiles, fields, level sets, convergence."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FIELD_COLOURS = "cividis"
+_ERROR_COLOURS = "RdBu_r"
+_OUTSIDE = "#cfcfcf"
+_LEVELS = 16
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """Values over a rectangle: a solution in two dimensions, or a section of one in more.
+
+    - `x`, `y`: coordinates of the nodes. - `values`: shape `(len(x), len(y))`. - `names`: of both axes, with units.
+    - `title`: which section it is; empty for none.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ndarray
+    names: tuple[str, str]
+    title: str = ""
+
+    def with_values(self, values: np.ndarray, title: str | None = None) -> "Plane":
+        """Other values at the same nodes."""
+        return dataclasses.replace(self, values=values, title=self.title if title is None else title)
+
+
+def time_colours(count: int) -> list[Any]:
+    """Early times dark, late ones light, none too pale for white paper."""
+    import matplotlib
+
+    return [matplotlib.colormaps[FIELD_COLOURS](0.86 * k / max(count - 1, 1)) for k in range(count)]
+
+
+def profiles_figure(
+    x: np.ndarray, ts: np.ndarray, us: np.ndarray, exacts: np.ndarray | None, name: str, fine: np.ndarray | None = None
+) -> "Figure":
+    """A solution in one dimension over several times, with the exact one dashed and the error below.
+
+    **Arguments:**
+
+    - `x`: the nodes, shape `(n,)`. - `ts`: the times, shape `(K,)`.
+    - `us`, `exacts`: values, shape `(K, n)`; `None` where nothing exact is known.
+    - `name`: of the axis. - `fine`: whether each node is measured; others are left out below.
+    """
+    if exacts is None:
+        figure, top = new_figure(7.6, 4.2)
+        panels = [top]
+    else:
+        figure, panels = new_figure(7.6, 5.6, 2, 1, sharex=True, height_ratios=[2.2, 1.0])
+        top = panels[0]
+    colours = time_colours(len(ts))
+    tidy(top)
+    for k, (t, u) in enumerate(zip(ts, us, strict=True)):
+        top.plot(x, u, color=colours[k], linewidth=2.2, label=f"t = {t:.3g}")
+        if exacts is not None:
+            # Beneath white, the dashes stay visible on every colour.
+            last = k == len(ts) - 1
+            top.plot(x, exacts[k], color=BLACK, linewidth=0.9, linestyle=(0, (3, 3)), label="exact" if last else None)
+    top.set_ylabel("u [1]")
+    top.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if exacts is not None:
+        below = panels[1]
+        tidy(below)
+        error = us[-1] - exacts[-1]
+        error = error if fine is None else np.where(fine, error, np.nan)
+        below.axhline(0, color="#999999", linewidth=0.8)
+        below.plot(x, error, color=ORANGE, linewidth=1.4)
+        below.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+        below.set_ylabel(f"error of u\nat t = {ts[-1]:.3g} [1]")
+        figure.align_ylabels()
+    panels[-1].set_xlabel(name)
+    panels[-1].margins(x=0)
+    return figure
+
+
+def fields_figure(
+    planes: Sequence[Plane],
+    errors: Sequence[np.ndarray] | None,
+    *,
+    curves: np.ndarray | None = None,
+    front: bool = False,
+) -> "Figure":
+    """The solution on planes as colour, and its error on the same planes.
+
+    **Arguments:**
+
+    - `planes`: one, drawn beside its error, or several, drawn above theirs.
+    - `errors`: values of the same shapes, NaN where nothing is measured; `None` where nothing exact is known.
+    - `curves`: characteristics on a single plane, shape `(curves, points, 2)`, from their end backwards in time.
+    - `front`: whether the zero level set is drawn.
+    """
+    single = len(planes) == 1
+    rows, columns = (1, 1 if errors is None else 2) if single else (1 if errors is None else 2, len(planes))
+    width, height = _plane_size(planes, 4.3 if single else 3.1)
+    figure, axes = new_figure(columns * width + 0.7, rows * height + (0.0 if single else 0.3), rows, columns, squeeze=False)
+    levels = _levels([plane.values for plane in planes])
+    above = axes[0, :1] if single else axes[0]
+    drawn = None
+    for ax, plane in zip(above, planes, strict=True):
+        drawn = _draw_field(ax, plane, levels, front)
+    if curves is not None:
+        _draw_curves(axes[0, 0], curves)
+    figure.colorbar(drawn, ax=list(above), label="u [1]", pad=0.02, aspect=28)
+    if errors is not None:
+        below = axes[0, 1:] if single else axes[1]
+        finite = np.concatenate([np.abs(error[np.isfinite(error)]).ravel() for error in errors])
+        largest = float(finite.max()) if finite.size and finite.max() > 0 else 1e-300
+        for ax, plane, error in zip(below, planes, errors, strict=True):
+            drawn = _draw_error(ax, plane.with_values(error), largest)
+        bar = figure.colorbar(drawn, ax=list(below), label="error of u [1]", pad=0.02, aspect=28)
+        bar.formatter.set_powerlimits((-2, 3))  # pyright: ignore[reportAttributeAccessIssue]
+    return figure
+
+
+def times_figure(planes: Sequence[Plane], front: bool = False) -> "Figure":
+    """One plane at several times, side by side in the same colours; titles tell the times."""
+    width, height = _plane_size(planes, 2.5)
+    figure, axes = new_figure(len(planes) * width + 0.9, height + 0.25, 1, len(planes), sharey=True, squeeze=False)
+    levels = _levels([plane.values for plane in planes])
+    drawn = None
+    for ax, plane in zip(axes[0], planes, strict=True):
+        drawn = _draw_field(ax, plane, levels, front)
+        ax.label_outer()
+    figure.colorbar(drawn, ax=list(axes[0]), label="u [1]", pad=0.02, aspect=22)
+    return figure
+
+
+def level_sets_figure(planes: Sequence[Plane], targets: Sequence[np.ndarray]) -> "Figure":
+    """Sections of the set $u \\le 0$, with the target's border dashed; one panel a section."""
+    columns = 3
+    rows = math.ceil(len(planes) / columns)
+    width, height = _plane_size(planes, 3.0)
+    figure, axes = new_figure(
+        columns * width, rows * (height + 0.2) + 0.3, rows, columns, sharex=True, sharey=True, squeeze=False
+    )
+    for ax, plane, target in zip(axes.flat, planes, targets, strict=False):
+        if plane.values.min() < 0:
+            ax.contourf(plane.x, plane.y, plane.values.T, levels=[plane.values.min() - 1, 0], colors=[SKY], alpha=0.55)
+        _zero_level(ax, plane, BLUE, "-")
+        _zero_level(ax, plane.with_values(target), BLACK, "--")
+        _frame(ax, plane)
+        ax.label_outer()
+    for ax in axes.flat[len(planes) :]:
+        ax.remove()
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=BLUE, linewidth=1.6, label="u = 0 at the final time"),
+        Line2D([], [], color=BLACK, linewidth=1.2, linestyle="--", label="u = 0 at t = 0"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def convergence_figure(sizes: Sequence[int], curves: dict[str, Sequence[float]], words: str) -> "Figure":
+    """Errors against the number of nodes, double logarithmic, each with the nearest whole order as a dashed slope.
+
+    **Arguments:**
+
+    - `sizes`: nodes along the first axis. - `curves`: by name, the errors, one a size; those at 0 are left out.
+    - `words`: the name of the vertical axis.
+    """
+    figure, ax = new_figure(6.2, 4.0)
+    tidy(ax, "both")
+    for (name, errors), colour, marker in zip(curves.items(), (BLUE, ORANGE), "os", strict=False):
+        n, e = np.asarray([(n, e) for n, e in zip(sizes, errors, strict=True) if e > 0], float).reshape(-1, 2).T
+        if n.size == 0:
+            continue
+        ax.plot(n, e, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
+        order = round(-np.polyfit(np.log(n), np.log(e), 1)[0]) if n.size > 1 else 0
+        if 1 <= order <= 8:
+            slope = e[-1] * (n / n[-1]) ** -float(order)
+            ax.plot(n, 0.6 * slope, color=colour, linestyle=(0, (4, 3)), linewidth=1.0, label=f"slope {order}")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(list(sizes), [str(n) for n in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel("n, nodes along the first axis")
+    ax.set_ylabel(words)
+    ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def draw_plane(ax: "Axes", plane: Plane, low: float, high: float) -> Any:
+    """An image of the plane without level lines, quick to draw again with other values."""
+    drawn = ax.pcolormesh(
+        plane.x, plane.y, plane.values.T, cmap=FIELD_COLOURS, vmin=low, vmax=high, shading="gouraud", rasterized=True
+    )
+    _frame(ax, plane)
+    return drawn
+
+
+def plane_size(planes: Sequence[Plane], width: float) -> tuple[float, float]:
+    """Inches of a panel whose axes are about `width` wide, in the proportions of the planes."""
+    return _plane_size(planes, width)
+
+
+def _plane_size(planes: Sequence[Plane], width: float) -> tuple[float, float]:
+    if not _is_square(planes[0]):
+        return width, 0.82 * width
+    ratio = max(float(np.ptp(plane.y) / np.ptp(plane.x)) for plane in planes)
+    return width, float(np.clip(ratio, 0.45, 1.4)) * (width - 0.75) + 0.55
+
+
+def _is_square(plane: Plane) -> bool:
+    """Whether both axes carry the same unit, so that a circle should look like one."""
+    units = [name.rpartition("[")[2] for name in plane.names]
+    ratio = np.ptp(plane.y) / np.ptp(plane.x)
+    return units[0] == units[1] and 0.4 < ratio < 2.5
+
+
+def _frame(ax: "Axes", plane: Plane) -> None:
+    ax.set_xlabel(plane.names[0])
+    ax.set_ylabel(plane.names[1])
+    ax.set_xlim(plane.x[0], plane.x[-1])
+    ax.set_ylim(plane.y[0], plane.y[-1])
+    if plane.title:
+        ax.set_title(plane.title, fontsize=10)
+    if _is_square(plane):
+        ax.set_aspect("equal")
+
+
+def _levels(fields: Sequence[np.ndarray]) -> np.ndarray:
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = (float(pick([pick(field) for field in fields])) for pick in (np.min, np.max))
+    span = high - low if high > low else 1.0
+    return MaxNLocator(_LEVELS).tick_values(low, low + span)
+
+
+def _draw_field(ax: "Axes", plane: Plane, levels: np.ndarray, front: bool) -> Any:
+    drawn = ax.contourf(plane.x, plane.y, plane.values.T, levels=levels, cmap=FIELD_COLOURS)
+    ax.contour(plane.x, plane.y, plane.values.T, levels=levels, colors="white", linewidths=0.4, alpha=0.55)
+    if front:
+        _zero_level(ax, plane, "white", "-", 2.4)
+        _zero_level(ax, plane, ORANGE, "-")
+    _frame(ax, plane)
+    return drawn
+
+
+def _draw_error(ax: "Axes", plane: Plane, largest: float) -> Any:
+    from matplotlib.colors import SymLogNorm
+
+    norm = SymLogNorm(linthresh=largest / 100, vmin=-largest, vmax=largest, base=10)
+    ax.set_facecolor(_OUTSIDE)
+    drawn = ax.pcolormesh(
+        plane.x, plane.y, plane.values.T, cmap=_ERROR_COLOURS, norm=norm, shading="nearest", rasterized=True
+    )
+    _frame(ax, plane)
+    return drawn
+
+
+def _draw_curves(ax: "Axes", curves: np.ndarray) -> None:
+    for curve in curves:
+        ax.plot(curve[:, 0], curve[:, 1], color=BLACK, linewidth=0.8, alpha=0.85)
+    ax.plot(curves[:, 0, 0], curves[:, 0, 1], "o", color=BLACK, markersize=2.4)
+
+
+def _zero_level(ax: "Axes", plane: Plane, colour: str, style: str, width: float = 1.5) -> None:
+    if plane.values.min() < 0 < plane.values.max():
+        ax.contour(
+            plane.x, plane.y, plane.values.T, levels=[0.0], colors=[colour], linestyles=[style], linewidths=[width]
+        )
