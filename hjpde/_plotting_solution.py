@@ -47,7 +47,7 @@ def time_colours(count: int) -> list[Any]:
 
 
 def profiles_figure(
-    x: np.ndarray, ts: np.ndarray, us: np.ndarray, exacts: np.ndarray | None, name: str, fine: np.ndarray | None = None
+    x: np.ndarray, ts: np.ndarray, us: np.ndarray, exacts: np.ndarray | None, name: str, measured: np.ndarray | None = None
 ) -> "Figure":
     """A solution in one dimension over several times, with the exact one dashed and the error below.
 
@@ -55,7 +55,7 @@ def profiles_figure(
 
     - `x`: the nodes, shape `(n,)`. - `ts`: the times, shape `(K,)`.
     - `us`, `exacts`: values, shape `(K, n)`; `None` where nothing exact is known.
-    - `name`: of the axis. - `fine`: whether each node is measured; others are left out below.
+    - `name`: of the axis. - `measured`: whether each node is measured; others are left out below.
     """
     if exacts is None:
         figure, top = new_figure(7.6, 4.2)
@@ -77,7 +77,7 @@ def profiles_figure(
         below = panels[1]
         tidy(below)
         error = us[-1] - exacts[-1]
-        error = error if fine is None else np.where(fine, error, np.nan)
+        error = error if measured is None else np.where(measured, error, np.nan)
         below.axhline(0, color="#999999", linewidth=0.8)
         below.plot(x, error, color=ORANGE, linewidth=1.4)
         below.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)

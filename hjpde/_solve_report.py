@@ -1,44 +1,270 @@
-"""The tables, figures and page of `hjpde solve` and `hjpde problems`."""
+"""The tables and pages of `hjpde solve` and `hjpde problems`."""
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from hjpde._animation import Scene, plane_scene, profile_scene, write_gif, write_html
-from hjpde._plotting_solution import (
-    Plane,
-    convergence_figure,
-    fields_figure,
-    level_sets_figure,
-    profiles_figure,
-    times_figure,
-)
-from hjpde._report import Column, Picture, Section, TableOf, write_report
-from hjpde._solution import Solution
-from hjpde._solve_job import CLOSED_FORMS, GridRun, SolveJob, exact_values, history, rows
-from hjpde._types import Scalar
-from hjpde._viscosity import NoViscosity
+from hjpde._animation import write_gif, write_html
+from hjpde._report import Column, Section, TableOf, write_report
+from hjpde._solve_job import CLOSED_FORMS, SolveJob, rows
+from hjpde._solve_pictures import pictures, scene
 from hjpde.problems import CATALOGUE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_PROFILE_TIMES = 5
-_CURVE_TIMES = 9
-_CURVE_STEPS = 48
-_FRAMES = 41
-_AXES = {
-    "pendulum": ("θ [rad]", "ω [1]"),
-    "dubins-car": ("x [1]", "y [1]", "θ [rad]"),
-    "air3d": ("x [1]", "y [1]", "ψ [rad]"),
-    "bicycle": ("x [1]", "y [1]", "θ [rad]", "v [1]"),
-    "double-integrator": ("place [1]", "speed [1]"),
-    "hovering-quadrotor": ("place 1 [1]", "speed 1 [1]", "place 2 [1]", "speed 2 [1]"),
-}
+_LETTERS = {"grad u": "∇u", "u_xx": "uₓₓ", "u_x": "uₓ", "u_t": "uₜ", "^2": "²", "^3": "³", "^4": "⁴"}
+_GREEK = {"eps": "ε", "pi": "π", "nu": "ν", "theta": "θ", "omega": "ω", "psi": "ψ"}
+
+
+def convergence_table(job: SolveJob) -> TableOf:
+    """One row a grid; without a reference, the differences to the finest grid and not errors."""
+    measured = (
+        (
+            Column("l1", "L1 error", _error),
+            Column("order_l1", "order", _order),
+            Column("linf", "L∞ error", _error),
+            Column("order_linf", "order", _order),
+        )
+        if job.has_reference
+        else (
+            Column("difference_l1", "L1 difference", _error),
+            Column("difference_linf", "L∞ difference", _error),
+        )
+    )
+    return TableOf(
+        name="convergence",
+        caption=_caption(job),
+        columns=(
+            Column("n", "n"),
+            Column("shape", "grid", lambda v: " × ".join(map(str, v))),
+            *measured,
+            Column("steps", "steps", lambda v: "–" if v is None else f"{v:,}"),
+            Column("seconds", "run [s]", lambda v: f"{v:.3g}"),
+            Column("compile_seconds", "compile [s]", lambda v: f"{v:.1f}"),
+            Column("peak_bytes", "memory [MB]", _megabytes),
+            Column("array_bytes", "array [MB]", _megabytes),
+        ),
+        rows=rows(job),
+    )
+
+
+def write_solve_report(
+    folder: Path, job: SolveJob, animation: Literal["gif", "html"] | None, progress: bool, say: Callable[[str], None]
+) -> Path:
+    """Writes the page, the figures, the table and the animation into an existing folder; returns the page's path."""
+    say("drawing")
+    shown = pictures(job, progress)
+    remarks = _remarks(job)
+    if animation is not None:
+        say("animating")
+        moving, n = scene(job, progress)
+        path = folder / f"animation.{animation}"
+        if animation == "gif":
+            write_gif(path, moving)
+        else:
+            write_html(path, moving, job.entry.title)
+        remarks.append(f"{path.name}, beside this page, shows the solution on the grid with n = {n} in motion.")
+    sections = (
+        Section("The problem", [_equation(job), _how_to_read(job)]),
+        Section("The result", [convergence_table(job), *shown]),
+        Section("What to keep in mind", [remarks]),
+    )
+    return write_report(folder, job.entry.title, _lead(job), sections, _settings(job))
+
+
+def problem_rows() -> list[dict[str, Any]]:
+    """The catalogue, one dictionary an entry."""
+    return [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "equation": entry.equation,
+            "dimension": entry.build().problem.dim,
+            "reference": entry.reference,
+            "solver": entry.solver,
+            "t": entry.time,
+            "sizes": list(entry.sizes),
+            "viscosity": entry.viscous,
+            "order": entry.order,
+            "source": entry.source,
+        }
+        for entry in CATALOGUE.values()
+    ]
+
+
+def print_problems(found: list[dict[str, Any]], console: "Console") -> None:
+    """The catalogue for a terminal: under each equation its source."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("problem", "d"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("equation, and source below it")
+    for title in ("reference", "solver"):
+        table.add_column(title, no_wrap=True)
+    for row in found:
+        words = Text.assemble(pretty(row["equation"]), "\n", (row["source"], "dim"))
+        table.add_row(Text(row["name"]), str(row["dimension"]), words, row["reference"], row["solver"])
+    console.print(table)
+    console.print(
+        "Exact: a closed form. Computed: by a root, a quadrature or a maximum, to rounding. "
+        "None: `hjpde solve` compares with its own finest grid.",
+        highlight=False,
+        markup=False,
+    )
+
+
+def write_problems_report(folder: Path, found: list[dict[str, Any]]) -> Path:
+    """Writes the catalogue as a page and as a table."""
+    columns = (
+        Column("name", "problem", number=False),
+        Column("dimension", "d"),
+        Column("equation", "equation", pretty, number=False),
+        Column("reference", "reference", number=False),
+        Column("solver", "solver", number=False),
+        Column("source", "source", number=False),
+    )
+    caption = "Exact: a closed form. Computed: by a root, a quadrature or a maximum, to rounding."
+    known = sum(row["reference"] != "none" for row in found)
+    lead = f"{len(found)} worked problems, {known} of them beside a reference solution: `hjpde solve NAME` solves one."
+    return write_report(
+        folder,
+        "Worked problems",
+        lead,
+        [Section("The catalogue", [TableOf("problems", caption, columns, found)])],
+        {"versions": _versions(), "made by": "hjpde problems"},
+    )
+
+
+def pretty(equation: str) -> str:
+    """An equation of the catalogue with the letters of mathematics."""
+    for plain, letters in _LETTERS.items():
+        equation = equation.replace(plain, letters)
+    return re.sub(r"\b(" + "|".join(_GREEK) + r")\b", lambda match: _GREEK[match[1]], equation)
+
+
+def _lead(job: SolveJob) -> str:
+    finest = job.finest
+    nodes = " × ".join(map(str, finest.grid.shape))
+    if finest.l1 is None or finest.linf is None:
+        middle = job.runs[-2]
+        return (
+            f"No exact solution is known. At t = {job.t:.3g}, {job.solver} on {nodes} nodes differs from the next "
+            f"coarser grid (n = {middle.n}) by {_error(middle.difference_l1)} on average and by at most "
+            f"{_error(middle.difference_linf)}; it took {finest.seconds:.3g} s."
+        )
+    reference = "exact solution" if job.entry.reference == "exact" else "reference, computed to rounding,"
+    lead = (
+        f"At t = {job.t:.3g}, {job.solver} on {nodes} nodes meets the {reference} to {_error(finest.l1)} on average "
+        f"and {_error(finest.linf)} at worst, in {finest.seconds:.3g} s."
+    )
+    order = job.order("l1")
+    if job.solver not in CLOSED_FORMS and order is not None:
+        lead += f" From n = {job.runs[0].n} to {finest.n} the mean error falls with the observed order {order:.2f}."
+    return lead
+
+
+def _equation(job: SolveJob) -> str:
+    source = f"Source: {job.entry.source}."
+    return f"{pretty(job.entry.equation)}, up to t = {job.t:.3g}. {source}"
+
+
+def _how_to_read(job: SolveJob) -> str:
+    words = "The unknown is $u(t, x)$; [1] marks a quantity without a unit. "
+    if not job.has_reference:
+        return words + (
+            "As no exact solution is known, the two coarser grids are compared with the finest at their own nodes. "
+            "Small differences say that the grids agree, and not that the finest is right."
+        )
+    where = "at all nodes"
+    if not job.finest.mask.all():
+        where = f"at the {100 * job.finest.mask.mean():.0f} % of the nodes that the box's sides have not reached"
+    return words + (
+        f"Errors are taken at the final time {where}: L1 is the mean of their sizes, L∞ the largest. The order is the "
+        "power of the mesh width by which an error falls from one grid to the next; it is left out where an error is "
+        "of the size of rounding."
+    )
+
+
+def _caption(job: SolveJob) -> str:
+    if job.has_reference:
+        orders = [job.order("l1"), job.order("linf")]
+        if job.solver in CLOSED_FORMS:
+            return "A closed form, sampled on each grid: there is nothing to converge, what is left is rounding."
+        if None in orders:
+            return f"Errors at t = {job.t:.3g}. Errors of rounding's size show no order."
+        return f"Errors at t = {job.t:.3g}; over the three grids the order is {orders[0]:.2f} (L1), {orders[1]:.2f} (L∞)."
+    order = job.self_order("difference_l1")
+    told = "" if order is None else f" They tell an order of {order:.2f} (L1)."
+    return f"Differences to the finest grid at t = {job.t:.3g}, not errors: no exact solution is known.{told}"
+
+
+def _remarks(job: SolveJob) -> list[str]:
+    remarks = [f"What to expect: {job.entry.order}."] if job.has_reference and job.solver not in CLOSED_FORMS else []
+    coarse = [str(run.n) for run in job.runs if not run.resolved]
+    if coarse:
+        remarks.append(f"The grid with n = {' and '.join(coarse)} is too coarse for {job.solver}; its row is kept.")
+    bound = job.finest.solution.stats.get("speed_bound")
+    if bound is not None and bound not in ("hamiltonian", "interval"):
+        remarks.append("The bound on the speeds was not proved; every step was checked against it.")
+    remarks.append(
+        "Run is the second solve, to the end; compile is the first, to a thousandth of the time. Memory is the rise of "
+        "the process' resident memory above what it held when the second began, and can be less than what was used, as "
+        "freed memory is used again; array is one array of values. Times are those of a single run."
+    )
+    return remarks
+
+
+def _settings(job: SolveJob) -> dict[str, Any]:
+    finest = job.finest
+    stats = finest.solution.stats
+    settings = {
+        "problem": job.entry.name,
+        "solver": f"{job.solver}, {stats['scheme']}" if "scheme" in stats else job.solver,
+        "grids": ", ".join(" × ".join(map(str, run.grid.shape)) for run in job.runs),
+        "final time": f"{job.t:g}",
+    }
+    if job.settings.viscosity is not None:
+        settings["viscosity"] = f"{job.settings.viscosity:g}"
+    if "cfl" in stats:
+        settings["CFL number"] = f"{float(stats['cfl']):g}"
+    if "speed_bound" in stats:
+        settings["bound on the speeds"] = stats["speed_bound"]
+    return settings | {
+        "precision": str(finest.values.dtype),
+        "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores{_load()}",
+        "versions": _versions(),
+        "made by": "hjpde solve",
+    }
+
+
+def _load() -> str:
+    try:
+        return f", load {os.getloadavg()[0]:.1f}"
+    except (AttributeError, OSError):
+        return ""
+
+
+def _versions() -> str:
+    names = ("hjpde", "jax", "jaxlib", "equinox", "diffrax", "numpy")
+    return ", ".join(f"{name} {metadata.version(name)}" for name in names)
+
+
+def _error(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2e}"
+
+
+def _order(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _megabytes(value: int | None) -> str:
+    return "–" if value is None else f"{value / 1e6:.3g}"

@@ -22,7 +22,7 @@ from ._grid_run import History, run
 from ._interpolation import Order as InterpolationOrder
 from ._numerical_hamiltonian import Flux, choose_flux
 from ._one_sided import GHOST_CELLS, Order
-from ._semi_discretisation import SemiDiscretisation, sides_below
+from ._semi_discretisation import SemiDiscretisation
 from ._speed_bound import speed_bound_of
 from ._strong_stability import TimeOrder
 
@@ -171,7 +171,8 @@ class FiniteDifference(AbstractSteppingSolver):
             user_bound=self.speed_bound,
             cfl=self.cfl.astype(first.dtype),
             front=self.front,
-            sides_at_start=sides_below(self.grid, self.front, first),
+            below_at_start=None if self.front is None else first < self.front.astype(first.dtype),
+            steady=None,
             order=self.order,
             time_order=self.time_order,
             flux=choose_flux(self.flux, problem.hamiltonian),
@@ -203,7 +204,7 @@ class FiniteDifference(AbstractSteppingSolver):
         evaluator = GridEvaluator(self.grid, ts, us, rates, self.interpolation)
         notes = {
             "scheme": f"{_SPACE[self.order]}, {system.flux}, {_time_scheme(system)}",
-            "speed_bound": speed_bound_of(system.hamiltonian, self.speed_bound)[1],
+            "speed_bound": speed_bound_of(system.hamiltonian, self.speed_bound, dim=self.grid.dim)[1],
         }
         return Solution(evaluator, saved, solver="FiniteDifference", result=history.result, counts=counts, notes=notes)
 

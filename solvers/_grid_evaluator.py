@@ -88,9 +88,8 @@ class GridEvaluator(AbstractEvaluator):
             "R (periodic)" if wraps else f"[{low:g}, {high:g}]"
             for low, high, wraps in zip(lower, upper, grid.periodic, strict=True)
         )
-        return (
-            f"{np.round(X[np.argmax(outside)], 6).tolist()} lies outside the grid's box {box}; solve on a larger grid"
-        )
+        point = ", ".join(f"{coordinate:g}" for coordinate in X[np.argmax(outside)])
+        return f"[{point}] lies outside the grid's box {box}; solve on a larger grid"
 
     def __call__(self, t: Scalar, x: Point) -> Scalar:
         grid = self.grid

@@ -66,16 +66,22 @@ def run(
 def _run_at_once(
     system: SemiDiscretisation, v: Field, t: Scalar, start: Scalar, ts: Float[Array, " T"], max_steps: int
 ) -> History:
+    system = system.tabulated()
+
     def interval(carry: tuple[Any, ...], end: Scalar) -> tuple[tuple[Any, ...], tuple[Field, Field, Any]]:
         t, v, start, failed = carry
-        state = _begin(system, t, v, start, end)
+        state = system.loop(_longest(start, end)).start(t, v, end)
         # After a failure nothing is stepped any more.
         state = eqx.tree_at(lambda s: s.failure, state, jnp.where(failed > 0, failed, state.failure))
         state = system.loop(_longest(start, end)).advance(state, end, max_steps)
         reached = state.t >= end
         failed = jnp.where(reached | (state.failure > 0), state.failure, _OUT_OF_STEPS)
         blank = jnp.where(reached & (failed == 0), 0, jnp.nan).astype(v.dtype)
-        return (state.t, state.y, end, failed), (state.y + blank, system.rate(end, state.y) + blank, _Report.of(state))
+        return (state.t, state.y, end, failed), (
+            state.y + blank,
+            system.rate(end, state.y) + blank,
+            _Report.of(system, state),
+        )
 
     # With one interval there is nothing to forget; with more, only their ends are kept for the reverse mode.
     body = interval if ts.shape[0] == 1 else jax.checkpoint(interval, prevent_cse=False)
@@ -88,7 +94,7 @@ def _run_at_once(
     # The first interval that failed knows where.
     place = reports.place[jnp.argmax(reports.failure > 0)]
     counts = _counts(system, reports.steps.sum(), reports.shortest.min(), reports.longest.max(), ts[-1])
-    counts |= _failure(system, failed, last_t, place)
+    counts |= _failure(failed, last_t, place)
     return History(reached, us, rates, v, system.rate(t, v), result, counts)
 
 
@@ -98,7 +104,7 @@ def _run_in_chunks(
     first, first_rate = v, _rate(system, t, v)
     saved, us, rates = [], [], []
     steps, shortest, longest = 0, float("inf"), 0.0
-    result, failed, place = RESULTS.successful, 0, jnp.zeros((), jnp.int32)
+    result, failed = RESULTS.successful, 0
     with progress_bar(1000, "solving") as bar:
         for end in ts:
             state, done = _begin_compiled(system, t, v, start, end), 0
@@ -106,13 +112,13 @@ def _run_in_chunks(
                 while float(state.t) < float(end) and int(state.failure) == 0 and done < max_steps:
                     state = jax.block_until_ready(_advance(system, state, start, end, _CHUNK))
                     done = int(state.steps)
-                    bar.update(round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=steps + done)
+                    bar.update(round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=float(steps + done))
             except KeyboardInterrupt:
                 result = RESULTS.interrupted
             steps += done
             shortest, longest = min(shortest, float(state.shortest)), max(longest, float(state.longest))
             t, v = state.t, state.y
-            failed, place = int(state.failure), state.place
+            failed = int(state.failure)
             if failed == 0 and result == RESULTS.successful and float(t) < float(end):
                 failed = _OUT_OF_STEPS
             if failed:
@@ -125,9 +131,8 @@ def _run_in_chunks(
             start = end
     missing = 0 if result == RESULTS.interrupted else ts.shape[0] - len(saved)
     blank = jnp.full_like(v, jnp.nan)
-    counts = _counts(system, jnp.asarray(steps), shortest, longest, start) | _failure(
-        system, jnp.asarray(failed), t, place
-    )
+    place = system.locate(t, v, jnp.asarray(failed))
+    counts = _counts(system, jnp.asarray(steps), shortest, longest, start) | _failure(jnp.asarray(failed), t, place)
     return History(
         jnp.stack([*saved, *[jnp.full_like(t, jnp.nan)] * missing]),
         jnp.stack([*us, *[blank] * missing]),
@@ -159,8 +164,9 @@ class _Report(eqx.Module):
     longest: Array
 
     @classmethod
-    def of(cls, state: LoopState) -> "_Report":
-        return cls(state.failure, state.place, state.steps, state.shortest, state.longest)
+    def of(cls, system: SemiDiscretisation, state: LoopState) -> "_Report":
+        place = system.locate(state.t, state.y, state.failure)
+        return cls(state.failure, place, state.steps, state.shortest, state.longest)
 
 
 def _longest(start: Scalar, end: Scalar) -> Scalar:
@@ -168,7 +174,7 @@ def _longest(start: Scalar, end: Scalar) -> Scalar:
 
 
 def _begin(system: SemiDiscretisation, t: Scalar, v: Field, start: Scalar, end: Scalar) -> LoopState:
-    return system.loop(_longest(start, end)).start(t, v, end)
+    return system.tabulated().loop(_longest(start, end)).start(t, v, end)
 
 
 _begin_compiled = eqx.filter_jit(_begin)
@@ -176,12 +182,12 @@ _begin_compiled = eqx.filter_jit(_begin)
 
 @eqx.filter_jit
 def _advance(system: SemiDiscretisation, state: LoopState, start: Scalar, end: Scalar, max_steps: int) -> LoopState:
-    return system.loop(_longest(start, end)).advance(state, end, max_steps)
+    return system.tabulated().loop(_longest(start, end)).advance(state, end, max_steps)
 
 
 @eqx.filter_jit
 def _rate(system: SemiDiscretisation, t: Scalar, v: Field) -> Field:
-    return system.rate(t, v)
+    return system.tabulated().rate(t, v)
 
 
 def _counts(system: SemiDiscretisation, steps: Any, shortest: Any, longest: Any, interval_start: Scalar) -> dict:
@@ -194,13 +200,6 @@ def _counts(system: SemiDiscretisation, steps: Any, shortest: Any, longest: Any,
     }
 
 
-def _failure(system: SemiDiscretisation, failed: Array, t: Scalar, place: Array) -> dict[str, Array]:
+def _failure(failed: Array, t: Scalar, place: Float[Array, " d"]) -> dict[str, Array]:
     """When and where the run failed; NaN where it did not, or not at one place."""
-    grid = system.grid
-    indices = jnp.unravel_index(place, grid.shape)
-    point = jnp.stack([axis[index] for axis, index in zip(grid.axes, indices, strict=True)])
-    local = (failed > 0) & (failed != _OUT_OF_STEPS)
-    return {
-        "failure_time": jnp.where(failed > 0, t, jnp.nan),
-        "failure_point": jnp.where(local, point, jnp.nan),
-    }
+    return {"failure_time": jnp.where(failed > 0, t, jnp.nan), "failure_point": place}

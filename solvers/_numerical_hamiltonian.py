@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+import jax
+import jax.extend
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -44,9 +46,10 @@ def numerical_hamiltonian(
     hamiltonian: AbstractHamiltonian,
     speed_bound: SpeedBound,
     t: ScalarLike,
-    axes: Sequence[Float[Array, " n"]],
+    axes: Sequence[Float[Array, " _"]],
     left: Sequence[Field],
     right: Sequence[Field],
+    alphas: Sequence[Field] | None = None,
 ) -> Field:
     r"""$\hat H(t, x, D^- u, D^+ u)$ on the grid: consistent, $\hat H(p, p) = H(p)$, and monotone.
 
@@ -56,7 +59,7 @@ def numerical_hamiltonian(
 
     with $\alpha_i \ge |\partial H / \partial p_i|$ over a box of co-states: that of the whole grid ("global"), the point's
     own along axis `i` and the grid's along the others ("local"), or the point's own ("local-local"). In all three
-    $\alpha$ follows the point where `H` depends on it.
+    $\alpha$ follows the point where `H` depends on it; `alphas` gives it where it is known already.
 
     ??? cite "References"
 
@@ -69,7 +72,8 @@ def numerical_hamiltonian(
         return over_grid(lambda x, left, right: godunov(t, x, left, right), axes, left, right)
     centre = [(minus + plus) / 2 for minus, plus in zip(left, right, strict=True)]
     value = over_grid(lambda x, p: hamiltonian(t, x, p), axes, centre)
-    alphas = dissipation(flux, speed_bound, t, axes, left, right)
+    if alphas is None:
+        alphas = dissipation(flux, speed_bound, t, axes, left, right)
     for alpha, minus, plus in zip(alphas, left, right, strict=True):
         value = value - alpha * (plus - minus) / 2
     return value
@@ -79,7 +83,7 @@ def dissipation(
     flux: Flux,
     speed_bound: SpeedBound,
     t: ScalarLike,
-    axes: Sequence[Float[Array, " n"]],
+    axes: Sequence[Float[Array, " _"]],
     left: Sequence[Field],
     right: Sequence[Field],
 ) -> list[Field]:
@@ -100,6 +104,21 @@ def dissipation(
     return alphas
 
 
+def steady_dissipation(speed_bound: SpeedBound, axes: Sequence[Float[Array, " _"]]) -> list[Field] | None:
+    """$\\alpha_i$ for each axis where the bound depends on the place alone, as for affine controls; else `None`."""
+    zero = jnp.zeros_like(axes[0][0])
+    point = jnp.zeros((len(axes),), zero.dtype)
+    traced = jax.make_jaxpr(lambda t, lower, upper, x: speed_bound(t, x, Box(lower, upper)))(zero, point, point, point)
+    dependent = set(traced.jaxpr.invars[:3])
+    for equation in traced.jaxpr.eqns:
+        if any(isinstance(variable, jax.extend.core.Var) and variable in dependent for variable in equation.invars):
+            dependent.update(equation.outvars)
+    if any(variable in dependent for variable in traced.jaxpr.outvars if isinstance(variable, jax.extend.core.Var)):
+        return None
+    nowhere = [zero] * len(axes)
+    return _bounds(speed_bound, zero, axes, nowhere, nowhere)
+
+
 def _box(left: Sequence[Field], right: Sequence[Field]) -> tuple[list[Field], list[Field]]:
     pairs = list(zip(left, right, strict=True))
     return [jnp.minimum(*pair) for pair in pairs], [jnp.maximum(*pair) for pair in pairs]
@@ -108,7 +127,7 @@ def _box(left: Sequence[Field], right: Sequence[Field]) -> tuple[list[Field], li
 def _bounds(
     speed_bound: SpeedBound,
     t: ScalarLike,
-    axes: Sequence[Float[Array, " n"]],
+    axes: Sequence[Float[Array, " _"]],
     lower: Sequence[Field],
     upper: Sequence[Field],
 ) -> list[Field]:

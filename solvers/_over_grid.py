@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 Field = Float[Array, "..."]
 
 
-def over_grid(function: Callable[..., Any], axes: Sequence[Float[Array, " n"]], *vectors: Sequence[Field]) -> Any:
+def over_grid(function: Callable[..., Any], axes: Sequence[Float[Array, " _"]], *vectors: Sequence[Field]) -> Any:
     """`function(x, *vectors)` at every point, the grid's axes leading in what it returns.
 
     Vectors are given by their components, each a field of the grid's shape or a scalar that holds everywhere, and a

@@ -7,6 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -22,10 +23,10 @@ from ._diffusion import decay_rate, diffusion
 from ._ghost_cells import Boundary, impose, pad
 from ._grid import Grid
 from ._heat import HeatFlow
-from ._numerical_hamiltonian import Flux, dissipation, numerical_hamiltonian
+from ._numerical_hamiltonian import Flux, dissipation, numerical_hamiltonian, steady_dissipation
 from ._one_sided import GHOST_CELLS, Order, one_sided_derivatives
 from ._over_grid import over_grid
-from ._speed_bound import is_rigorous, speed_bound_of, speed_met
+from ._speed_bound import Source, SpeedBound, is_rigorous, speed_bound_of, speed_met
 from ._strong_stability import IntegratingFactorRungeKutta, SSPRungeKutta, TimeOrder
 from ._super_time_stepping import Strang, stable_interval
 from ._time_loop import TimeLoop
@@ -49,11 +50,17 @@ class SemiDiscretisation(eqx.Module):
     user_bound: Callable | Float[Array, " d"] | None
     cfl: Scalar
     front: Scalar | None
-    sides_at_start: tuple[Bool[Array, "..."], ...]
+    below_at_start: Bool[Array, "..."] | None
+    steady: list[Field] | None
     order: Order = eqx.field(static=True)
     time_order: TimeOrder = eqx.field(static=True)
     flux: Flux = eqx.field(static=True)
     stages: int = eqx.field(static=True)
+
+    def tabulated(self) -> "SemiDiscretisation":
+        """The same with its speeds evaluated once and for all, where they depend on nothing but the place."""
+        steady = steady_dissipation(self.speed_bound, self.grid.axes)
+        return eqx.tree_at(lambda system: system.steady, self, steady, is_leaf=lambda leaf: leaf is None)
 
     def loop(self, longest: Scalar) -> TimeLoop:
         """What is stepped; no step is longer than `longest`."""
@@ -74,7 +81,9 @@ class SemiDiscretisation(eqx.Module):
         left, right = self._one_sided(t, v, self.order)
         # Each stage is a unit of its own: fused into the next, its stencils would be evaluated several times.
         rate = lax.optimization_barrier(
-            -numerical_hamiltonian(self.flux, self.hamiltonian, self.speed_bound, t, self.grid.axes, left, right)
+            -numerical_hamiltonian(
+                self.flux, self.hamiltonian, self.speed_bound, t, self.grid.axes, left, right, self.steady
+            )
         )
         if self.constraint is not None:
             rate = self.constraint.admissible_rate(rate)
@@ -108,8 +117,7 @@ class SemiDiscretisation(eqx.Module):
         The same bound serves every order: a slope of a higher-order stencil exceeds the first differences around it
         by little, which the CFL number leaves room for.
         """
-        left, right = self._one_sided(t, v, 1)
-        alphas = dissipation(self.flux, self.speed_bound, t, self.grid.axes, left, right)
+        alphas = self._speeds(t, v, 1)
         spacing = self.grid.spacing.astype(v.dtype)
         rate = jnp.max(jnp.asarray(sum(alpha / spacing[i] for i, alpha in enumerate(alphas))))
         if self.heat is None and not isinstance(self.viscosity, NoViscosity):
@@ -120,16 +128,43 @@ class SemiDiscretisation(eqx.Module):
 
     def speed_bound(self, t: ScalarLike, x: Point, box: Box) -> Float[Array, " d"]:
         """The bound on `|dH/dp_i|` over a box of co-states at one point."""
-        return speed_bound_of(self.hamiltonian, self.user_bound)[0](t, x, box)
+        return self._speed_bound[0](t, x, box)
 
-    def inspect(self, t: Scalar, v: Field) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        """A code and the flat index of the first point where it holds."""
-        code, place = _find(NOT_FINITE, ~jnp.isfinite(v))
-        if not is_rigorous(speed_bound_of(self.hamiltonian, self.user_bound)[1]):
-            code, place = _first_of((code, place), _find(UNSTABLE, self._too_fast(t, v)))
+    @property
+    def _speed_bound(self) -> tuple[SpeedBound, Source]:
+        return speed_bound_of(self.hamiltonian, self.user_bound, dim=self.grid.dim)
+
+    def inspect(self, t: Scalar, v: Field) -> Int[Array, ""]:
+        """The first of the codes whose trouble is met anywhere, or 0."""
+        code = jnp.zeros((), jnp.int32)
+        for found, where in reversed(self._troubles(t, v)):
+            code = jnp.where(jnp.any(where), jnp.int32(found), code)
+        return code
+
+    def locate(self, t: Scalar, v: Field, code: Int[Array, ""]) -> Float[Array, " d"]:
+        """A point where the trouble of a code is met; NaN where there is none."""
+        point = jnp.full((self.grid.dim,), jnp.nan, v.dtype)
+        for found, where in self._troubles(t, v):
+            indices = jnp.unravel_index(jnp.argmax(where.reshape(-1)), self.grid.shape)
+            place = jnp.stack([axis[index] for axis, index in zip(self.grid.axes, indices, strict=True)])
+            point = jnp.where(code == found, place.astype(v.dtype), point)
+        return point
+
+    def _troubles(self, t: Scalar, v: Field) -> list[tuple[int, Bool[Array, "..."]]]:
+        """Each kind of trouble and where it is met."""
+        troubles = [(NOT_FINITE, ~jnp.isfinite(v))]
+        if not is_rigorous(self._speed_bound[1]):
+            troubles.append((UNSTABLE, self._too_fast(t, v)))
         if self.front is not None:
-            code, place = _first_of((code, place), self._front_on_side(v))
-        return code, place
+            crossed = (v < self.front.astype(v.dtype)) != self.below_at_start
+            troubles.append((LEFT_DOMAIN, crossed & _on_border(self.grid)))
+        return troubles
+
+    def _speeds(self, t: Scalar, v: Field, order: Order) -> list[Field]:
+        if self.steady is not None:
+            return self.steady
+        left, right = self._one_sided(t, v, order)
+        return dissipation(self.flux, self.speed_bound, t, self.grid.axes, left, right)
 
     def _one_sided(self, t: ScalarLike, v: Field, order: Order) -> tuple[list[Field], list[Field]]:
         spacing = self.grid.spacing.astype(v.dtype)
@@ -151,7 +186,7 @@ class SemiDiscretisation(eqx.Module):
 
     def _too_fast(self, t: Scalar, v: Field) -> Bool[Array, "..."]:
         left, right = self._one_sided(t, v, self.order)
-        alphas = dissipation(self.flux, self.speed_bound, t, self.grid.axes, left, right)
+        alphas = self._speeds(t, v, self.order)
 
         def met(x: Point, left: Point, right: Point) -> tuple[Scalar, ...]:
             speeds = speed_met(self.hamiltonian, t, x, left, right)
@@ -160,29 +195,6 @@ class SemiDiscretisation(eqx.Module):
         speeds = over_grid(met, self.grid.axes, left, right)
         room = 1 + 1e3 * float(jnp.finfo(v.dtype).eps)
         return jnp.any(jnp.stack([speed > room * alpha for speed, alpha in zip(speeds, alphas, strict=True)]), axis=0)
-
-    def _front_on_side(self, v: Field) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        indices = jnp.arange(v.size, dtype=jnp.int32).reshape(v.shape)
-        found = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        axes = [axis for axis, wraps in enumerate(self.grid.periodic) if not wraps for _ in range(2)]
-        for k, (now, before) in enumerate(zip(sides_below(self.grid, self.front, v), self.sides_at_start, strict=True)):
-            start = 0 if k % 2 == 0 else v.shape[axes[k]] - 1
-            where = lax.slice_in_dim(indices, start, start + 1, axis=axes[k]).reshape(-1)
-            code, place = _find(LEFT_DOMAIN, now != before)
-            found = _first_of(found, (code, where[place]))
-        return found
-
-
-def sides_below(grid: Grid, level: Scalar | None, v: Field) -> tuple[Bool[Array, "..."], ...]:
-    """Which border nodes, side by side along the axes that are not periodic, lie below a level."""
-    if level is None:
-        return ()
-    faces = []
-    for axis, wraps in enumerate(grid.periodic):
-        if not wraps:
-            n = grid.shape[axis]
-            faces += [lax.slice_in_dim(v, 0, 1, axis=axis), lax.slice_in_dim(v, n - 1, n, axis=axis)]
-    return tuple(face < level.astype(v.dtype) for face in faces)
 
 
 @final
@@ -195,13 +207,10 @@ class _RateOf(eqx.Module):
         return jax.jvp(lambda t: self.side.at(t, x), (t,), (jnp.ones_like(t),))[1]
 
 
-def _find(code: int, bad: Bool[Array, "..."]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    found = jnp.any(bad)
-    place = jnp.argmax(bad.reshape(-1)).astype(jnp.int32)
-    return jnp.where(found, code, 0).astype(jnp.int32), jnp.where(found, place, 0)
-
-
-def _first_of(
-    one: tuple[Int[Array, ""], Int[Array, ""]], other: tuple[Int[Array, ""], Int[Array, ""]]
-) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    return jnp.where(one[0] > 0, one[0], other[0]), jnp.where(one[0] > 0, one[1], other[1])
+def _on_border(grid: Grid) -> np.ndarray:
+    """Which nodes lie on a side that is not periodic."""
+    border = np.zeros(grid.shape, bool)
+    for axis, wraps in enumerate(grid.periodic):
+        if not wraps:
+            np.moveaxis(border, axis, 0)[[0, -1]] = True
+    return border

@@ -150,8 +150,6 @@ class Spectral(AbstractSteppingSolver):
         tail = jnp.maximum(tail, before.get("tail", 0))
         first = jnp.argmax(parts.failure > 0)
         failure, stopped = parts.failure[first], parts.stopped[first]
-        indices = jnp.unravel_index(parts.place[first], self.grid.shape)
-        point = jnp.stack([axis[index] for axis, index in zip(self.grid.axes, indices, strict=True)])
         counts = {
             "steps": steps,
             "accepted": steps - rejected,
@@ -160,7 +158,6 @@ class Spectral(AbstractSteppingSolver):
             "longest_step": jnp.maximum(parts.longest.max(), before.get("longest_step", 0)),
             "tail": tail,
             "failure_time": jnp.where((failure > 0) & (failure != INTERRUPTED), stopped, jnp.nan),
-            "failure_point": jnp.where(failure == NOT_FINITE, point, jnp.nan),
         }
         result = RESULTS.where(tail > self.tail_limit, RESULTS.under_resolved, RESULTS.successful)
         for code, name in _FAILURES.items():

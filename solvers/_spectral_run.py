@@ -30,7 +30,7 @@ class Interval(eqx.Module):
     """What is kept of the way to one saved time; the values are NaN if it was not reached.
 
     - `t`, `u`, `rate`: the time, and the values and rates there. - `tail`: the part of the highest modes.
-    - `failure`, `stopped`, `place`: how and when it failed, and at which flat index.
+    - `failure`, `stopped`: how and when it failed. A transform spreads NaN to all nodes, so that no place is known.
     """
 
     t: Scalar
@@ -39,7 +39,6 @@ class Interval(eqx.Module):
     tail: Scalar
     failure: Int[Array, ""]
     stopped: Scalar
-    place: Int[Array, ""]
     steps: Int[Array, ""]
     rejected: Int[Array, ""]
     shortest: Scalar
@@ -72,14 +71,10 @@ class SpectralRun(eqx.Module):
                 state = _begin(self, u, t, end)
                 interrupted = False
                 try:
-                    while (
-                        not failure
-                        and int(state.steps) < self.max_steps
-                        and bool(_loop(self, t, end).is_running(state, end))
-                    ):
+                    while not failure and _is_under_way(state, end, self.max_steps):
                         state = jax.block_until_ready(_advance(self, state, t, end))
                         bar.update(
-                            round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=steps + int(state.steps)
+                            round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=float(steps + int(state.steps))
                         )
                 except KeyboardInterrupt:
                     interrupted = True
@@ -119,10 +114,9 @@ def _loop(run: SpectralRun, start: Scalar, end: Scalar) -> TimeLoop:
     return TimeLoop(term, ExponentialRungeKutta(run.system), controller, _inspect)
 
 
-def _inspect(t: Scalar, u: Field) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def _inspect(t: Scalar, u: Field) -> Int[Array, ""]:
     del t
-    broken = ~jnp.isfinite(u).reshape(-1)
-    return jnp.where(jnp.any(broken), NOT_FINITE, 0).astype(jnp.int32), jnp.argmax(broken).astype(jnp.int32)
+    return jnp.where(jnp.all(jnp.isfinite(u)), 0, NOT_FINITE).astype(jnp.int32)
 
 
 def _closed(run: SpectralRun, state: LoopState, before: Array, end: Scalar, interrupted: bool) -> Interval:
@@ -140,7 +134,6 @@ def _closed(run: SpectralRun, state: LoopState, before: Array, end: Scalar, inte
         tail=lax.stop_gradient(run.system.tail(state.y) / scale),
         failure=failure,
         stopped=state.t,
-        place=state.place,
         steps=state.steps,
         rejected=state.rejected,
         shortest=state.shortest,
@@ -149,7 +142,7 @@ def _closed(run: SpectralRun, state: LoopState, before: Array, end: Scalar, inte
 
 
 def _is_under_way(state: LoopState, end: Scalar, max_steps: int) -> bool:
-    return float(state.t) < float(end) and int(state.steps) < max_steps
+    return float(state.t) < float(end) and int(state.failure) == 0 and int(state.steps) < max_steps
 
 
 _begin = eqx.filter_jit(lambda run, u, t, end: _loop(run, t, end).start(t, u, end))

@@ -108,7 +108,7 @@ def test_times_and_points_outside_are_refused_by_name():
             ValueError, match=r"`x` cannot be evaluated: \[0\.5, 1\.1\] lies outside .* \[0, 1\] x \[-1, 1\]"
         ):
             call(0.3, [0.5, 1.1])
-    with pytest.raises(ValueError, match=r"`X` cannot be evaluated: \[1\.2, 0\.0\] lies outside"):
+    with pytest.raises(ValueError, match=r"`X` cannot be evaluated: \[1\.2, 0\] lies outside"):
         solved.batch(0.3, [[0.5, 0.5], [1.2, 0.0], [1.3, 0.0]])
     with pytest.raises(ValueError, match="no estimate of its discretisation error"):
         solved.standard_error(0.3, X[0])

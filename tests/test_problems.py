@@ -108,7 +108,7 @@ def test_laxs_formula_by_brute_force(name):
             return np.asarray(datum(y)) + rate * np.sum((y - x) ** 2, axis=1) / entry.time
 
         least = least_value(cost, x, reach)
-        assert -ROUNDING <= least - exact(entry.time, x) < 1e-6 + ROUNDING
+        assert -ROUNDING <= least - exact(entry.time, x) < 1e-7 + ROUNDING
 
 
 @pytest.mark.parametrize("name", ["eikonal-distance", "eikonal-star"])
@@ -241,11 +241,9 @@ def test_strong_diffusion_by_quadrature_and_in_the_limit():
     np.testing.assert_allclose(exact(5.0, jnp.array([0.3, -1.2])), limit, atol=1e-10 if X64 else 1e-4)
 
 
-@pytest.mark.parametrize("make", [problems.ColeHopfCosine, problems.ViscousCone])
-def test_the_quadrature_finds_it_within_its_own_estimate(make):
-    exact = make(0.1)
-    whole = hjpde.InitialValueProblem(exact.problem.initial_data, exact.problem.hamiltonian, 0.1)
-    solution = hjpde.solve(whole, 1.0)
+def test_the_quadrature_finds_the_viscous_cone_within_its_own_estimate():
+    exact = problems.ViscousCone(0.1)
+    solution = hjpde.solve(exact.problem, 1.0)
     evaluate = eqx.filter_jit(lambda s, t, x: (s(t, x), s.standard_error(t, x)))
     for t in (0.05, 0.7):
         for x in (-1.7, 0.1, 2.2):
