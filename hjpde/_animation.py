@@ -62,7 +62,7 @@ def profile_scene(x: np.ndarray, ts: np.ndarray, us: np.ndarray, exacts: np.ndar
 def plane_scene(ts: np.ndarray, planes: Sequence[Sequence[Plane]], front: bool) -> Scene:
     """A solution on one plane or several; `planes[k]` are those at `ts[k]`, `front` draws the zero level set."""
     first = planes[0]
-    width, height = plane_size(first, 4.6 if len(first) == 1 else 3.0)
+    width, height = plane_size(first, 4.6 if len(first) == 1 else 3.0, 0.9)
     figure, axes = new_figure(len(first) * width + 0.9, height + 0.4, 1, len(first), squeeze=False)
     values = [plane.values for frame in planes for plane in frame]
     low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
@@ -142,7 +142,8 @@ _PAGE = """<!doctype html>
 <title>@heading@</title>
 <style>
 :root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
+body { margin: 0; background: #fff; color: #1a1a1a;
+  font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.3rem; margin: 0 0 0.8rem; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto; }

@@ -47,7 +47,12 @@ def time_colours(count: int) -> list[Any]:
 
 
 def profiles_figure(
-    x: np.ndarray, ts: np.ndarray, us: np.ndarray, exacts: np.ndarray | None, name: str, measured: np.ndarray | None = None
+    x: np.ndarray,
+    ts: np.ndarray,
+    us: np.ndarray,
+    exacts: np.ndarray | None,
+    name: str,
+    measured: np.ndarray | None = None,
 ) -> "Figure":
     """A solution in one dimension over several times, with the exact one dashed and the error below.
 
@@ -106,37 +111,39 @@ def fields_figure(
     """
     single = len(planes) == 1
     rows, columns = (1, 1 if errors is None else 2) if single else (1 if errors is None else 2, len(planes))
-    width, height = _plane_size(planes, 4.3 if single else 3.1)
-    figure, axes = new_figure(columns * width + 0.7, rows * height + (0.0 if single else 0.3), rows, columns, squeeze=False)
+    width, height = plane_size(planes, 4.3 if single else 3.1, 1.2 if single else 0.9)
+    figure, axes = new_figure(
+        columns * width + 0.7, rows * height + (0.0 if single else 0.3), rows, columns, squeeze=False
+    )
     levels = _levels([plane.values for plane in planes])
     above = axes[0, :1] if single else axes[0]
-    drawn = None
-    for ax, plane in zip(above, planes, strict=True):
-        drawn = _draw_field(ax, plane, levels, front)
+    drawn = [_draw_field(ax, plane, levels, front) for ax, plane in zip(above, planes, strict=True)]
     if curves is not None:
         _draw_curves(axes[0, 0], curves)
-    figure.colorbar(drawn, ax=list(above), label="u [1]", pad=0.02, aspect=28)
+    figure.colorbar(drawn[0], ax=list(above), label="u [1]", pad=0.02, aspect=28)
     if errors is not None:
         below = axes[0, 1:] if single else axes[1]
         finite = np.concatenate([np.abs(error[np.isfinite(error)]).ravel() for error in errors])
         largest = float(finite.max()) if finite.size and finite.max() > 0 else 1e-300
-        for ax, plane, error in zip(below, planes, errors, strict=True):
-            drawn = _draw_error(ax, plane.with_values(error), largest)
-        bar = figure.colorbar(drawn, ax=list(below), label="error of u [1]", pad=0.02, aspect=28)
-        bar.formatter.set_powerlimits((-2, 3))  # pyright: ignore[reportAttributeAccessIssue]
+        drawn = [
+            _draw_error(ax, plane.with_values(error, "error" if single else plane.title), largest)
+            for ax, plane, error in zip(below, planes, errors, strict=True)
+        ]
+        top = 10.0 ** math.floor(math.log10(largest))
+        ticks = [-top, -top / 10, 0, top / 10, top]
+        figure.colorbar(drawn[0], ax=list(below), label="error of u [1]", pad=0.02, aspect=28, ticks=ticks)
     return figure
 
 
 def times_figure(planes: Sequence[Plane], front: bool = False) -> "Figure":
     """One plane at several times, side by side in the same colours; titles tell the times."""
-    width, height = _plane_size(planes, 2.5)
+    width, height = plane_size(planes, 2.3, 0.3)
     figure, axes = new_figure(len(planes) * width + 0.9, height + 0.25, 1, len(planes), sharey=True, squeeze=False)
     levels = _levels([plane.values for plane in planes])
-    drawn = None
-    for ax, plane in zip(axes[0], planes, strict=True):
-        drawn = _draw_field(ax, plane, levels, front)
+    drawn = [_draw_field(ax, plane, levels, front) for ax, plane in zip(axes[0], planes, strict=True)]
+    for ax in axes[0]:
         ax.label_outer()
-    figure.colorbar(drawn, ax=list(axes[0]), label="u [1]", pad=0.02, aspect=22)
+    figure.colorbar(drawn[0], ax=list(axes[0]), label="u [1]", pad=0.02, aspect=22)
     return figure
 
 
@@ -144,7 +151,7 @@ def level_sets_figure(planes: Sequence[Plane], targets: Sequence[np.ndarray]) ->
     """Sections of the set $u \\le 0$, with the target's border dashed; one panel a section."""
     columns = 3
     rows = math.ceil(len(planes) / columns)
-    width, height = _plane_size(planes, 3.0)
+    width, height = plane_size(planes, 2.8, 0.3)
     figure, axes = new_figure(
         columns * width, rows * (height + 0.2) + 0.3, rows, columns, sharex=True, sharey=True, squeeze=False
     )
@@ -172,7 +179,7 @@ def convergence_figure(sizes: Sequence[int], curves: dict[str, Sequence[float]],
 
     **Arguments:**
 
-    - `sizes`: nodes along the first axis. - `curves`: by name, the errors, one a size; those at 0 are left out.
+    - `sizes`: nodes along an axis. - `curves`: by name, the errors, one a size; those at 0 are left out.
     - `words`: the name of the vertical axis.
     """
     figure, ax = new_figure(6.2, 4.0)
@@ -190,7 +197,7 @@ def convergence_figure(sizes: Sequence[int], curves: dict[str, Sequence[float]],
     ax.set_yscale("log")
     ax.set_xticks(list(sizes), [str(n) for n in sizes])
     ax.minorticks_off()
-    ax.set_xlabel("n, nodes along the first axis")
+    ax.set_xlabel("n, nodes along an axis")
     ax.set_ylabel(words)
     ax.legend(frameon=False, fontsize=9)
     return figure
@@ -205,16 +212,12 @@ def draw_plane(ax: "Axes", plane: Plane, low: float, high: float) -> Any:
     return drawn
 
 
-def plane_size(planes: Sequence[Plane], width: float) -> tuple[float, float]:
-    """Inches of a panel whose axes are about `width` wide, in the proportions of the planes."""
-    return _plane_size(planes, width)
-
-
-def _plane_size(planes: Sequence[Plane], width: float) -> tuple[float, float]:
+def plane_size(planes: Sequence[Plane], width: float, beside: float) -> tuple[float, float]:
+    """Inches of a panel of this width in the proportions of the planes, of which labels and scales take `beside`."""
     if not _is_square(planes[0]):
         return width, 0.82 * width
     ratio = max(float(np.ptp(plane.y) / np.ptp(plane.x)) for plane in planes)
-    return width, float(np.clip(ratio, 0.45, 1.4)) * (width - 0.75) + 0.55
+    return width, float(np.clip(ratio, 0.45, 1.4)) * (width - beside) + 0.7
 
 
 def _is_square(plane: Plane) -> bool:
@@ -240,12 +243,13 @@ def _levels(fields: Sequence[np.ndarray]) -> np.ndarray:
 
     low, high = (float(pick([pick(field) for field in fields])) for pick in (np.min, np.max))
     span = high - low if high > low else 1.0
-    return MaxNLocator(_LEVELS).tick_values(low, low + span)
+    return np.asarray(MaxNLocator(_LEVELS).tick_values(low, low + span))
 
 
 def _draw_field(ax: "Axes", plane: Plane, levels: np.ndarray, front: bool) -> Any:
     drawn = ax.contourf(plane.x, plane.y, plane.values.T, levels=levels, cmap=FIELD_COLOURS)
-    ax.contour(plane.x, plane.y, plane.values.T, levels=levels, colors="white", linewidths=0.4, alpha=0.55)
+    lines = {"colors": "white", "linewidths": 0.4, "linestyles": "solid", "alpha": 0.55}
+    ax.contour(plane.x, plane.y, plane.values.T, levels=levels, **lines)
     if front:
         _zero_level(ax, plane, "white", "-", 2.4)
         _zero_level(ax, plane, ORANGE, "-")
@@ -266,9 +270,13 @@ def _draw_error(ax: "Axes", plane: Plane, largest: float) -> Any:
 
 
 def _draw_curves(ax: "Axes", curves: np.ndarray) -> None:
+    from matplotlib.patheffects import withStroke
+
+    # A light border, so that black is seen on the dark colours too.
+    halo = [withStroke(linewidth=2.0, foreground="white", alpha=0.7)]
     for curve in curves:
-        ax.plot(curve[:, 0], curve[:, 1], color=BLACK, linewidth=0.8, alpha=0.85)
-    ax.plot(curves[:, 0, 0], curves[:, 0, 1], "o", color=BLACK, markersize=2.4)
+        ax.plot(curve[:, 0], curve[:, 1], color=BLACK, linewidth=0.9, path_effects=halo)
+    ax.plot(curves[:, 0, 0], curves[:, 0, 1], "o", color=BLACK, markersize=3.4, markeredgecolor="white", mew=0.6)
 
 
 def _zero_level(ax: "Axes", plane: Plane, colour: str, style: str, width: float = 1.5) -> None:

@@ -117,7 +117,8 @@ class SolveJob:
         pairs = [(width, error) for width, error in pairs if error is not None and error > self._rounding()]
         if len(pairs) < 2:
             return None
-        return float(np.polyfit(*np.log(np.asarray(pairs)).T, 1)[0])
+        widths, errors = np.log(np.asarray(pairs)).T
+        return float(np.polyfit(widths, errors, 1)[0])
 
     def self_order(self, norm: Literal["difference_l1", "difference_linf"]) -> float | None:
         r"""The order that the differences to the finest of three grids tell.

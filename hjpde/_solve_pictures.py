@@ -124,7 +124,8 @@ def _fields(job: SolveJob, progress: bool) -> list[Picture]:
             "times",
             times_figure(planes, front),
             f"Filled contours of u at {len(planes)} times.",
-            "The way there, in the same colours at every time" + (", with the set $u = 0$ in orange." if front else "."),
+            "The way there, in the same colours at every time"
+            + (", with the set $u = 0$ in orange." if front else "."),
         ),
     ]
 
@@ -170,7 +171,7 @@ def _level_sets(job: SolveJob) -> Picture:
 
 
 def _convergence(job: SolveJob) -> list[Picture]:
-    sizes = [run.grid.shape[0] for run in job.runs]
+    sizes = [run.n for run in job.runs]
     if job.has_reference:
         curves = {"mean (L1)": [run.l1 or 0.0 for run in job.runs], "largest": [run.linf or 0.0 for run in job.runs]}
         caption = "Errors at the final time. Dashed: the nearest whole order."
@@ -193,7 +194,9 @@ def _error_words(job: SolveJob, where: str) -> str:
     if not job.has_reference:
         return ""
     masked = "; grey is left out, for the box's sides spoil the solution there" if not job.finest.mask.all() else ""
-    return f". {where}, the error: white is none, and the scale is logarithmic beyond a hundredth of the largest{masked}"
+    return (
+        f". {where}, the error: white is none, and the scale is logarithmic beyond a hundredth of the largest{masked}"
+    )
 
 
 def _exacts(job: SolveJob, run: GridRun, ts: np.ndarray) -> np.ndarray | None:

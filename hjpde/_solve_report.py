@@ -18,7 +18,20 @@ from hjpde.problems import CATALOGUE
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LETTERS = {"grad u": "∇u", "u_xx": "uₓₓ", "u_x": "uₓ", "u_t": "uₜ", "^2": "²", "^3": "³", "^4": "⁴"}
+_LETTERS = {
+    ".grad u": " · ∇u",
+    "grad u": "∇u",
+    "Lap u": "Δu",
+    "p.Ap": "p · Ap",
+    "x.Qx": "x · Qx",
+    ").p": ") · p",
+    "u_xx": "uₓₓ",
+    "u_x": "uₓ",
+    "u_t": "uₜ",
+    "^2": "²",
+    "^3": "³",
+    "^4": "⁴",
+}
 _GREEK = {"eps": "ε", "pi": "π", "nu": "ν", "theta": "θ", "omega": "ω", "psi": "ψ"}
 
 
@@ -98,25 +111,29 @@ def problem_rows() -> list[dict[str, Any]]:
     ]
 
 
-def print_problems(found: list[dict[str, Any]], console: "Console") -> None:
-    """The catalogue for a terminal: under each equation its source."""
+def print_problems(found: list[dict[str, Any]], console: "Console", long: bool = False) -> None:
+    """The catalogue for a terminal, a line a problem where it is wide enough; `long` adds domain, title and source."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("problem", "d"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("equation, and source below it")
-    for title in ("reference", "solver"):
-        table.add_column(title, no_wrap=True)
+    table.add_column("problem", no_wrap=not long)
+    table.add_column("d", justify="right")
+    for title in (*(() if long else ("equation",)), "reference", "solver"):
+        table.add_column(title, no_wrap=title != "equation")
     for row in found:
-        words = Text.assemble(pretty(row["equation"]), "\n", (row["source"], "dim"))
-        table.add_row(Text(row["name"]), str(row["dimension"]), words, row["reference"], row["solver"])
+        equation, where = _split(pretty(row["equation"]))
+        name, words = Text(row["name"]), (equation,)
+        if long:
+            name.append(f"\n{row['title']}\n{equation} {where}\n")
+            name, words = name.append(row["source"], "dim"), ()
+        table.add_row(name, str(row["dimension"]), *words, row["reference"], row["solver"])
     console.print(table)
     console.print(
-        "Exact: a closed form. Computed: by a root, a quadrature or a maximum, to rounding. "
-        "None: `hjpde solve` compares with its own finest grid.",
+        "Reference: exact is a closed form; computed is found to rounding by a root, a quadrature or a maximum; "
+        "with none, `hjpde solve` compares with its own finest grid."
+        + ("" if long else " `--long` adds domains and sources."),
         highlight=False,
         markup=False,
     )
@@ -148,7 +165,14 @@ def pretty(equation: str) -> str:
     """An equation of the catalogue with the letters of mathematics."""
     for plain, letters in _LETTERS.items():
         equation = equation.replace(plain, letters)
+    equation = re.sub(r"\b([xp])([1-4])\b", lambda match: match[1] + chr(ord("₀") + int(match[2])), equation)
     return re.sub(r"\b(" + "|".join(_GREEK) + r")\b", lambda match: _GREEK[match[1]], equation)
+
+
+def _split(equation: str) -> tuple[str, str]:
+    """The equation itself, and on or for what it holds."""
+    head, *rest = re.split(r" (?=(?:on|for) )", equation, maxsplit=1)
+    return head, "".join(rest)
 
 
 def _lead(job: SolveJob) -> str:
@@ -201,7 +225,8 @@ def _caption(job: SolveJob) -> str:
             return "A closed form, sampled on each grid: there is nothing to converge, what is left is rounding."
         if None in orders:
             return f"Errors at t = {job.t:.3g}. Errors of rounding's size show no order."
-        return f"Errors at t = {job.t:.3g}; over the three grids the order is {orders[0]:.2f} (L1), {orders[1]:.2f} (L∞)."
+        words = "over the three grids the order is"
+        return f"Errors at t = {job.t:.3g}; {words} {orders[0]:.2f} (L1), {orders[1]:.2f} (L∞)."
     order = job.self_order("difference_l1")
     told = "" if order is None else f" They tell an order of {order:.2f} (L1)."
     return f"Differences to the finest grid at t = {job.t:.3g}, not errors: no exact solution is known.{told}"

@@ -168,6 +168,7 @@ def problems(
     out: Annotated[
         Path | None, typer.Option(help="Where the list goes as a table.", show_default="printed only")
     ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Also the domains, titles and sources.")] = False,
     precision: _Precision = "float64",
     as_json: _Json = False,
 ) -> None:
@@ -185,7 +186,7 @@ def problems(
             return
         from rich.console import Console
 
-        print_problems(found, Console())
+        print_problems(found, Console(), long)
 
 
 @app.command()
@@ -194,7 +195,8 @@ def solve(
     solver: Annotated[
         str | None,
         typer.Option(
-            help="FiniteDifference, Spectral, HopfCole, HopfLax or Hopf.", show_default="the problem's in `hjpde problems`"
+            help="FiniteDifference, Spectral, HopfCole, HopfLax or Hopf.",
+            show_default="the problem's in `hjpde problems`",
         ),
     ] = None,
     n: Annotated[
@@ -209,7 +211,9 @@ def solve(
     ] = None,
     flux: Annotated[
         str | None,
-        typer.Option(help="FiniteDifference: godunov, global, local or local-local.", show_default="by the Hamiltonian"),
+        typer.Option(
+            help="FiniteDifference: godunov, global, local or local-local.", show_default="by the Hamiltonian"
+        ),
     ] = None,
     cfl: Annotated[
         float | None, typer.Option(help="FiniteDifference: the part of the stable step.", show_default="0.75")

@@ -78,7 +78,7 @@ class Grid(eqx.Module):
             return (self.upper - self.lower) / counts.astype(self.lower.dtype)
 
     @property
-    def axes(self) -> tuple[Float[Array, " n"], ...]:
+    def axes(self) -> tuple[Float[Array, " _"], ...]:
         """The coordinates of the nodes along each axis."""
         ends = zip(self.lower, self.upper, self.shape, self.periodic, strict=True)
         return tuple(jnp.linspace(low, high, n, endpoint=not wraps, dtype=low.dtype) for low, high, n, wraps in ends)

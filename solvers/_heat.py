@@ -32,13 +32,13 @@ class HeatFlow(eqx.Module):
     symbol: Float[Array, "*modes"]
     constant: Scalar
     shape: tuple[int, ...] = eqx.field(static=True)
-    kinds: tuple[Reflection, ...] = eqx.field(static=True)
+    kinds: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(
         self,
         shape: Sequence[int],
         spacing: ArrayInput,
-        kinds: Sequence[Reflection],
+        kinds: Sequence[str],
         N: ArrayInput,
         constant: ScalarLike = 0.0,
     ):

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import jax
 import jax.extend
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from hjpde._sets import Box
@@ -70,6 +71,9 @@ def numerical_hamiltonian(
         assert isinstance(hamiltonian, HasGodunov)
         godunov = hamiltonian.godunov
         return over_grid(lambda x, left, right: godunov(t, x, left, right), axes, left, right)
+    if alphas is None and flux != "local-local":
+        # Kept once, or XLA evaluates the stencils again for each of the least and largest values over the grid.
+        left, right = lax.optimization_barrier((list(left), list(right)))
     centre = [(minus + plus) / 2 for minus, plus in zip(left, right, strict=True)]
     value = over_grid(lambda x, p: hamiltonian(t, x, p), axes, centre)
     if alphas is None:

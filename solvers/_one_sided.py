@@ -1,5 +1,6 @@
 """One-sided derivatives of grid values along one axis: first-order upwind, WENO3 and WENO5."""
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -39,7 +40,7 @@ def one_sided_derivatives(padded: Field, axis: int, spacing: Float[Array, ""], o
     n = padded.shape[axis] - 2 * GHOST_CELLS[order]
     values = [lax.slice_in_dim(padded, k, k + n, axis=axis) for k in range(2 * GHOST_CELLS[order] + 1)]
     scale = 1 / spacing
-    slopes = [(right - left) * scale for left, right in zip(values, values[1:], strict=False)]
+    slopes = [(right - left) * scale for left, right in itertools.pairwise(values)]
     return _RULES[order](*slopes)
 
 
@@ -69,7 +70,7 @@ def _weno5(*slopes: Field) -> tuple[Field, Field]:
     differences, which both sides share.
     """
     _, b, c, d, e, _ = slopes
-    bends = [right - left for left, right in zip(slopes, slopes[1:], strict=False)]
+    bends = [right - left for left, right in itertools.pairwise(slopes)]
     central = (7 * (c + d) - (b + e)) * (1 / 12)
     return central - _correction(*bends[:4]), central + _correction(*bends[:0:-1])
 

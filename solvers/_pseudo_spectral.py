@@ -40,21 +40,20 @@ class PseudoSpectral(eqx.Module):
     def __call__(self, t: ScalarLike, u: Field, args: Any) -> Field:
         """$-H$ at the nodes: the vector field for `diffrax`, without the viscous part."""
         del args
-        return self.flow.inverse(self.slopes(t, self.flow.forward(u))[0])
+        return self.flow.inverse(self.slopes(t, self.flow.forward(u)))
 
-    def slopes(self, t: ScalarLike, modes: Modes) -> tuple[Modes, Field]:
-        r"""The modes of $-H(t, x, \nabla u)$, and its values at the nodes."""
+    def slopes(self, t: ScalarLike, modes: Modes) -> Modes:
+        r"""The modes of $-H(t, x, \nabla u)$."""
         active = self.active
         kept = jnp.where(active, modes, 0)
         gradient = [self.flow.inverse(1j * k.astype(_real(modes)) * kept) for k in self._wavenumbers()]
         values = -over_grid(lambda x, p: self.hamiltonian(t, x, p), self.grid.axes, gradient)
-        values = values.astype(_real(modes))
-        return jnp.where(active, self.flow.forward(values), 0), values
+        return jnp.where(active, self.flow.forward(values.astype(_real(modes))), 0)
 
     def rate(self, t: ScalarLike, u: Field) -> Field:
         """$u_t$ at the nodes."""
         modes = self.flow.forward(u)
-        return self.flow.inverse(self.slopes(t, modes)[0] - self.flow.symbol.astype(u.dtype) * modes)
+        return self.flow.inverse(self.slopes(t, modes) - self.flow.symbol.astype(u.dtype) * modes)
 
     def tail(self, u: Field) -> Scalar:
         """The root mean square of what the highest third of the modes in use carries."""

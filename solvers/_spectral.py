@@ -16,7 +16,7 @@ from ._abstract import AbstractSteppingSolver
 from ._ghost_cells import why_not_over
 from ._grid import Grid
 from ._grid_evaluator import GridEvaluator
-from ._heat import HeatFlow, Reflection
+from ._heat import HeatFlow
 from ._pseudo_spectral import PseudoSpectral
 from ._spectral_evaluator import SpectralEvaluator
 from ._spectral_run import INTERRUPTED, NOT_FINITE, OUT_OF_STEPS, Interval, SpectralRun
@@ -131,7 +131,7 @@ class Spectral(AbstractSteppingSolver):
         assert isinstance(viscosity, ScalarViscosity | MatrixViscosity)
         N = viscosity.epsilon if isinstance(viscosity, ScalarViscosity) else viscosity.constant
         grid, dtype = self.grid, first.dtype
-        flow = HeatFlow(grid.shape, grid.spacing, (_PERIODIC,) * grid.dim, N.astype(dtype))
+        flow = HeatFlow(grid.shape, grid.spacing, ("periodic",) * grid.dim, N.astype(dtype))
         datum = jax.lax.stop_gradient(first)
         rtol = self.rtol.astype(dtype)
         extent = jnp.max(datum) - jnp.min(datum)
@@ -166,8 +166,6 @@ class Spectral(AbstractSteppingSolver):
         scheme = f"Fourier{', 2/3 of the modes' if self.dealias else ''}, exponential Runge-Kutta 4(3)"
         return Solution(evaluator, ts[1:], solver="Spectral", result=result, counts=counts, notes={"scheme": scheme})
 
-
-_PERIODIC: Reflection = "periodic"
 
 _FAILURES = {
     NOT_FINITE: RESULTS.not_finite,

@@ -72,9 +72,12 @@ class SpectralRun(eqx.Module):
                 interrupted = False
                 try:
                     while not failure and _is_under_way(state, end, self.max_steps):
-                        state = jax.block_until_ready(_advance(self, state, t, end))
+                        count = min(_CHUNK, self.max_steps - int(state.steps))
+                        state = jax.block_until_ready(_advance(self, state, t, end, count))
                         bar.update(
-                            round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=float(steps + int(state.steps))
+                            round(1000 * float(state.t / ts[-1])),
+                            t=float(state.t),
+                            steps=float(steps + int(state.steps)),
                         )
                 except KeyboardInterrupt:
                     interrupted = True
@@ -146,5 +149,5 @@ def _is_under_way(state: LoopState, end: Scalar, max_steps: int) -> bool:
 
 
 _begin = eqx.filter_jit(lambda run, u, t, end: _loop(run, t, end).start(t, u, end))
-_advance = eqx.filter_jit(lambda run, state, t, end: _loop(run, t, end).advance(state, end, _CHUNK))
+_advance = eqx.filter_jit(lambda run, state, t, end, count: _loop(run, t, end).advance(state, end, count))
 _close = eqx.filter_jit(_closed)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hjpde.solvers._heat import HeatFlow, Reflection
+from hjpde.solvers._heat import HeatFlow
 
 SHAPE = (8, 7, 6, 9)
-KINDS: tuple[Reflection, ...] = ("periodic", "neumann", "dirichlet", "periodic")
+KINDS = ("periodic", "neumann", "dirichlet", "periodic")
 SPACING = np.array([0.3, 0.2, 0.25, 0.1])
 MIXED = np.array([[0.5, 0.0, 0.0, 0.3], [0.0, 0.2, 0.0, 0.0], [0.0, 0.0, 0.7, 0.0], [0.3, 0.0, 0.0, 0.4]])
 CONSTANT = 1.5

@@ -1,6 +1,7 @@
 """Numerical Hamiltonians: consistent, monotone, and the Lax-Friedrichs ones never less diffusive than Godunov's."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,15 @@ NOT_SEPARABLE = {
     "non-convex": hjpde.MomentumFunction(lambda p: jnp.cos(p[0]) * p[1]),
 }
 ALL = HAMILTONIANS | NOT_SEPARABLE
-CASES = [(name, flux) for name in ALL for flux in FLUXES if name in HAMILTONIANS or flux != "godunov"]
+# Each is a compilation: every flux on a Hamiltonian of its own kind, and Godunov's on all that have it.
+CASES = [
+    *((name, "godunov") for name in HAMILTONIANS),
+    *(("quadratic", flux) for flux in FLUXES[1:]),
+    ("eikonal", "local-local"),
+    ("car", "global"),
+    ("full", "local"),
+    ("non-convex", "local"),
+]
 
 
 slopes = st.lists(st.floats(-2, 2, width=16), min_size=12, max_size=12)
@@ -102,7 +111,7 @@ def test_consistent_and_monotone(name, flux, left, right, place, rise):
     assert float(lowered.max()) <= room
 
 
-@pytest.mark.parametrize("name", HAMILTONIANS)
+@pytest.mark.parametrize("name", ["quadratic", "eikonal"])
 @settings(max_examples=10)
 @given(slopes, slopes)
 def test_the_more_diffusive_the_wider_the_box(name, left, right):
@@ -111,7 +120,7 @@ def test_the_more_diffusive_the_wider_the_box(name, left, right):
     low, high = jnp.minimum(left, right), jnp.maximum(left, right)
     values = [np.asarray(compiled(name, flux)(low, high)) for flux in ("local-local", "local", "global")]
     room = 200 * EPS * (1 + np.abs(values[-1]).max())
-    for narrow, wide in zip(values, values[1:], strict=False):
+    for narrow, wide in itertools.pairwise(values):
         assert np.all(wide <= narrow + room)
     # Over an interval from left to right Godunov's is the least H there is, and Lax and Friedrichs' lies below.
     assert np.all(values[0] <= np.asarray(compiled(name, "godunov")(low, high)) + room)

@@ -32,19 +32,19 @@ def circle(n):
     return solvers.Grid((0.0,), (TWO_PI,), (n,), periodic=True)
 
 
+def fields(solution):
+    """The values at the nodes, at 0 and at the saved times."""
+    return solution.evaluator.us
+
+
 def distance(solution, exact, t):
     points = solution.evaluator.grid.points
-    return float(jnp.abs(solution.evaluator.us[-1] - eqx.filter_jit(_sample)(exact, t, points)).max())
+    return float(jnp.abs(fields(solution)[-1] - eqx.filter_jit(_sample)(exact, t, points)).max())
 
 
 def _sample(exact, t, points):
     values = jax.vmap(lambda x: exact(t, x))(points.reshape(-1, points.shape[-1]))
     return values.reshape(points.shape[:-1])
-
-
-def relative(exact):
-    """The errors are told in parts of the solution's size."""
-    return float(exact.viscosity)
 
 
 @pytest.mark.parametrize("viscosity, amplitude", [(0.1, 0.5), (0.1, 0.9), (0.02, 0.9), (1.0, 0.9)])
@@ -128,7 +128,7 @@ def test_phi_functions():
                 for x in map(mpmath.mpf, np.asarray(jnp.asarray(z)).tolist())
             ]
             np.testing.assert_allclose(
-                values, [float(v) for v in exact], rtol=30 * float(jnp.finfo(values.dtype).eps), atol=1e-30
+                values, [float(mpmath.re(v)) for v in exact], rtol=30 * float(jnp.finfo(values.dtype).eps), atol=1e-30
             )
 
 
@@ -230,23 +230,23 @@ def test_a_hamiltonian_of_time_and_place_and_the_mean():
     problem = hjpde.InitialValueProblem(functools.partial(travelling, 0.0), Travelling(0.2), 0.2)
     solution = hjpde.solve(problem, 1.0, _spectral())
     assert distance(solution, travelling, 1.0) <= 2 * ERROR
-    assert float(solution.evaluator.us[-1].mean()) == pytest.approx(0.5, abs=ERROR)
+    assert float(fields(solution)[-1].mean()) == pytest.approx(0.5, abs=ERROR)
 
 
 @settings(max_examples=5)
 @given(shift=st.integers(0, 31), constant=st.floats(-3, 3))
 def test_translations_and_constants_pass_through(shift, constant):
     exact = problems.ColeHopfCosine(0.3, 0.4)
-    usual = hjpde.solve(exact.problem, 0.5, _spectral()).evaluator.us[-1]
+    usual = fields(hjpde.solve(exact.problem, 0.5, _spectral()))[-1]
     x0 = shift * TWO_PI / 32
     moved = hjpde.InitialValueProblem(lambda x: exact(0.0, x - x0) + constant, hjpde.Quadratic(), 0.3)
-    found = hjpde.solve(moved, 0.5, _spectral()).evaluator.us[-1]
+    found = fields(hjpde.solve(moved, 0.5, _spectral()))[-1]
     np.testing.assert_allclose(found, jnp.roll(usual, shift) + constant, atol=ERROR)
 
 
 def test_one_saved_time_more_changes_nothing_beyond_the_tolerance():
     exact = problems.ColeHopfCosine(0.3, 0.4)
-    once, twice = (hjpde.solve(exact.problem, ts, _spectral()).evaluator.us[-1] for ts in (0.5, jnp.array([0.2, 0.5])))
+    once, twice = (fields(hjpde.solve(exact.problem, ts, _spectral()))[-1] for ts in (0.5, jnp.array([0.2, 0.5])))
     np.testing.assert_allclose(once, twice, atol=ERROR)
 
 
@@ -255,7 +255,7 @@ def test_float32_is_kept():
     datum = lambda x: jnp.cos(x[0])  # noqa: E731
     problem = hjpde.InitialValueProblem(datum, hjpde.Quadratic(), np.float32(0.3))
     solution = hjpde.solve(problem, np.float32(0.5), solvers.Spectral(grid))
-    assert solution.evaluator.us.dtype == solution.stats["tail"].dtype == jnp.float32
+    assert fields(solution).dtype == solution.stats["tail"].dtype == jnp.float32
     assert solution(np.float32(0.5), np.zeros(1, np.float32)).dtype == jnp.float32
 
 
@@ -266,7 +266,7 @@ def loss():
         datum = lambda x: amplitude * jnp.cos(x[0]) + jnp.sin(2 * x[0]) / 3  # noqa: E731
         problem = hjpde.InitialValueProblem(datum, hjpde.Quadratic(A * jnp.eye(1)), viscosity)
         solution = hjpde.solve(problem, jnp.array([0.2, 0.4]), _spectral(max_steps=100, rtol=1e-10), throw=False)
-        return jnp.sum(solution.evaluator.us[1:] ** 3)
+        return jnp.sum(fields(solution)[1:] ** 3)
 
     return loss
 
@@ -293,7 +293,7 @@ def test_a_batch_of_problems():
     together = eqx.filter_jit(eqx.filter_vmap(end))(viscosities)
     for i in range(2):
         alone = end(viscosities[i])
-        np.testing.assert_allclose(together.evaluator.us[i], alone.evaluator.us, atol=ERROR)
+        np.testing.assert_allclose(fields(together)[i], fields(alone), atol=ERROR)
     assert np.all(together.result == RESULTS.successful)
 
 
@@ -306,7 +306,7 @@ def test_a_solve_can_be_continued_bit_for_bit():
     whole = hjpde.solve(usual_problem(), ts, _spectral())
     half = hjpde.solve(usual_problem(), ts[:2], _spectral())
     both = hjpde.solve(usual_problem(), ts[2:], _spectral(), start=half)
-    np.testing.assert_array_equal(both.evaluator.us, whole.evaluator.us)
+    np.testing.assert_array_equal(fields(both), fields(whole))
     np.testing.assert_array_equal(both.ts, whole.ts)
     for name in ("steps", "rejected", "shortest_step", "longest_step", "tail"):
         assert both.stats[name] == whole.stats[name]
@@ -320,7 +320,7 @@ def test_with_a_bar_the_same_and_interrupted_it_can_go_on(monkeypatch):
     ts = jnp.array([0.2, 0.5, 0.7])
     whole = hjpde.solve(usual_problem(), ts, _spectral())
     shown = hjpde.solve(usual_problem(), ts, _spectral(), progress=True)
-    np.testing.assert_allclose(shown.evaluator.us, whole.evaluator.us, atol=ERROR)
+    np.testing.assert_allclose(fields(shown), fields(whole), atol=ERROR)
     assert shown.stats["steps"] == whole.stats["steps"]
 
     advance, calls = _spectral_run._advance, []
@@ -334,10 +334,10 @@ def test_with_a_bar_the_same_and_interrupted_it_can_go_on(monkeypatch):
     monkeypatch.setattr(_spectral_run, "_advance", interrupting)
     stopped = hjpde.solve(usual_problem(), ts, _spectral(), progress=True, throw=False)
     assert stopped.result == RESULTS.interrupted
-    np.testing.assert_array_equal(stopped.evaluator.us[:2], shown.evaluator.us[:2])
+    np.testing.assert_array_equal(fields(stopped)[:2], fields(shown)[:2])
     monkeypatch.undo()
     continued = hjpde.solve(usual_problem(), ts[1:], _spectral(), start=stopped, progress=True)
-    np.testing.assert_array_equal(continued.evaluator.us, shown.evaluator.us)
+    np.testing.assert_array_equal(fields(continued), fields(shown))
     np.testing.assert_array_equal(continued.ts, ts)
 
 
@@ -346,8 +346,8 @@ def test_too_coarse_a_grid_is_reported():
     with pytest.raises(hjpde.SolveError, match="does not resolve") as failure:
         hjpde.solve(problem, 1.0, _spectral())
     assert failure.value.solution.result == RESULTS.under_resolved
-    assert failure.value.solution.stats["tail"] > 1e-2
-    assert np.all(np.isfinite(failure.value.solution.evaluator.us))
+    assert float(failure.value.solution.stats["tail"]) > 1e-2
+    assert np.all(np.isfinite(fields(failure.value.solution)))
 
 
 @pytest.mark.parametrize("progress", [False, True])
@@ -356,8 +356,8 @@ def test_too_few_steps_are_reported(progress):
     with pytest.raises(hjpde.SolveError, match="Increase `max_steps`") as failure:
         hjpde.solve(usual_problem(1.0), ts, _spectral(max_steps=4), progress=progress)
     solution = failure.value.solution
-    assert 0 < solution.stats["failure_time"] < 0.5
-    assert np.all(np.isnan(solution.evaluator.us[1:]))
+    assert 0 < float(solution.stats["failure_time"]) < 0.5
+    assert np.all(np.isnan(fields(solution)[1:]))
 
 
 class Broken(AbstractHamiltonian):
@@ -368,7 +368,7 @@ class Broken(AbstractHamiltonian):
         return 1
 
     def __call__(self, t, x, p):
-        return p[0] ** 2 + jnp.where((t > 0.3) & (jnp.abs(x[0] - 3 * TWO_PI / 32) < 0.01), jnp.nan, 0.0)
+        return p[0] ** 2 + jnp.where((jnp.asarray(t) > 0.3) & (jnp.abs(x[0] - 3 * TWO_PI / 32) < 0.01), jnp.nan, 0.0)
 
 
 @pytest.mark.parametrize("progress", [False, True])
@@ -378,7 +378,7 @@ def test_a_value_that_is_not_finite_is_reported_with_its_time(progress):
         hjpde.solve(problem, jnp.array([0.2, 0.5, 0.8]), _spectral(), progress=progress)
     solution = failure.value.solution
     assert float(solution.stats["failure_time"]) == pytest.approx(0.3, abs=1e-3)
-    np.testing.assert_array_equal(np.isfinite(solution.evaluator.us[:, 0]), [True, True, False, False])
+    np.testing.assert_array_equal(np.isfinite(fields(solution)[:, 0]), [True, True, False, False])
 
 
 def test_a_datum_that_is_not_finite_is_reported():
@@ -392,7 +392,7 @@ def test_why_not():
     solver = solvers.Spectral(periodic)
 
     def reason(solver=solver, **changes):
-        arguments = {"viscosity": 0.1} | changes
+        arguments: dict = {"viscosity": 0.1} | changes
         return solver.why_not(hjpde.InitialValueProblem(datum, hjpde.Quadratic(), **arguments)) or "none"
 
     assert reason() == "none"

@@ -1,0 +1,306 @@
+"""The grid solvers against hj_reachability and exponax, where installed: the same equation, the same process, in turns.
+
+    python benchmarks/grid_solvers.py [SETTING ...] [--repeats N]
+
+One JSON object a line: the setting (Hamiltonian, viscosity, grid, dtype, versions, load), then for each contestant the
+first call (compilation included) apart from the median of interleaved later ones, the error against the exact solution
+where there is one, the largest difference from the peer, the speed-up over the peer as the median over the rounds, and
+the ratio to the floor. Then a table.
+
+The floor of a WENO5 solve is the stencils' arithmetic: about 120 additions and multiplications and 2 divisions a point,
+an axis and a stage, at the rate that a fused loop of such operations reaches here on data in cache; reading and writing
+one array a stage takes less.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import platform
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _harness import rate, timed
+
+import hjpde
+from hjpde import solvers
+
+FLOPS_A_STENCIL = 122
+SIDE = 4.0
+
+
+# ---- Air3d: a pursuit-evasion game in three dimensions --------------------------------------------------------------
+
+AIR3D_SHAPE, AIR3D_TIME = (51, 40, 50), 2.8
+AIR3D_BOX = np.array([-6.0, -10.0, 0.0]), np.array([20.0, 10.0, 2 * np.pi])
+
+
+def air3d(order):
+    """Own solve of the tube, with the peer's scheme: global Lax-Friedrichs, CFL 0.75, minimum after the dissipation."""
+    away = hjpde.ExtrapolationAwayFromZero()
+    domain = hjpde.Domain(*(end.astype(np.float32) for end in AIR3D_BOX), (False, False, True), [away, away, None])
+    game = hjpde.ControlAffine(
+        lambda t, x: jnp.stack([-5 + 5 * jnp.cos(x[2]), 5 * jnp.sin(x[2]), jnp.zeros_like(x[0])]),
+        lambda t, x: jnp.stack([x[1], -x[0], -jnp.ones_like(x[0])])[:, None],
+        jnp.array([[0.0], [0.0], [1.0]]),
+        controls=hjpde.Box([-1.0], [1.0]),
+        disturbances=hjpde.Box([-1.0], [1.0]),
+        control="max",
+        dim=3,
+    )
+    target = lambda x: jnp.sqrt(x[0] ** 2 + x[1] ** 2) - 5  # noqa: E731
+    problem = hjpde.InitialValueProblem(target, game, domain=domain, constraint=hjpde.Constraint(monotone="decreasing"))
+    solver = solvers.FiniteDifference(solvers.Grid.over(domain, AIR3D_SHAPE), order, flux="global")
+    return functools.partial(_own, problem, AIR3D_TIME, solver)
+
+
+def air3d_peer(accuracy):
+    import hj_reachability as hj
+
+    box = hj.sets.Box(*AIR3D_BOX)
+    grid = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, AIR3D_SHAPE, periodic_dims=2)
+    target = jnp.linalg.norm(grid.states[..., :2], axis=-1) - 5
+    settings = hj.SolverSettings.with_accuracy(accuracy, hamiltonian_postprocessor=hj.solver.backwards_reachable_tube)
+    game = hj.systems.Air3d()
+    return lambda: (hj.step(settings, game, grid, 0.0, target, -AIR3D_TIME, progress_bar=False), None)
+
+
+# ---- H = |p|^2/2 on a periodic square, exact by Hopf and Lax --------------------------------------------------------
+
+
+def bumps():
+    """Paraboloids (concave kinks between them) and cones (convex kinks that open): centres, curvatures, heights."""
+    rng = np.random.default_rng(3)
+    paraboloids = rng.uniform(-2, 2, (6, 2)), rng.uniform(2.0, 5.0, 6), rng.uniform(0.0, 0.6, 6)
+    rng = np.random.default_rng(11)
+    cones = rng.uniform(-2, 2, (2, 2)), rng.uniform(2.0, 5.0, 2) * 0 + 1.5, rng.uniform(0.0, 0.6, 2)
+    return paraboloids, cones
+
+
+def quadratic_exact(points, t):
+    """The minimum of the bumps' own solutions over all periodic images."""
+    (centres, curvatures, heights), (tips, slopes, floors) = bumps()
+    shifts = np.stack(np.meshgrid(*[[-SIDE, 0, SIDE]] * 2, indexing="ij"), -1).reshape(-1, 2)
+    u = np.full(points.shape[:-1], np.inf)
+    for shift in shifts:
+        for centre, a, b in zip(centres, curvatures, heights, strict=True):
+            u = np.minimum(u, b + 0.5 * a / (1 + a * t) * ((points - centre - shift) ** 2).sum(-1))
+        for tip, m, b in zip(tips, slopes, floors, strict=True):
+            r = np.sqrt(((points - tip - shift) ** 2).sum(-1))
+            u = np.minimum(u, b + np.where(r <= m * t, r**2 / (2 * max(t, 1e-30)), m * r - m * m * t / 2))
+    return u
+
+
+def square(n, dtype="float32"):
+    return solvers.Grid(np.full(2, -2, dtype), np.full(2, 2, dtype), (n, n), True)
+
+
+def nodes(n):
+    axis = -2 + SIDE * np.arange(n) / n
+    return np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
+
+
+def table(values):
+    """Grid values as a datum: the value at the nearest node."""
+    values, n = jnp.asarray(values), len(values)
+
+    def datum(x):
+        i, j = (jnp.round((x[k] + 2) * (n / SIDE)).astype(int) % n for k in (0, 1))
+        return values[i, j]
+
+    return datum
+
+
+def quadratic(n, flux, t=0.5):
+    datum = table(quadratic_exact(nodes(n), 0.0).astype(np.float32))
+    problem = hjpde.InitialValueProblem(datum, hjpde.Quadratic(np.eye(2, dtype=np.float32) / 2))
+    return functools.partial(_own, problem, t, solvers.FiniteDifference(square(n), 5, flux=flux))
+
+
+def quadratic_peer(n, t=0.5):
+    import hj_reachability as hj
+
+    class Quadratic(hj.Dynamics):
+        def __init__(self):
+            super().__init__("min", "max", None, None)
+
+        def __call__(self, *_):
+            raise NotImplementedError
+
+        optimal_control_and_disturbance = __call__
+
+        def hamiltonian(self, state, time, value, p):
+            return 0.5 * p @ p
+
+        def partial_max_magnitudes(self, state, time, value, box):
+            return jnp.maximum(jnp.abs(box.lo), jnp.abs(box.hi))
+
+    box = hj.sets.Box(np.full(2, -2.0), np.full(2, 2.0))
+    grid = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, (n, n), periodic_dims=(0, 1))
+    settings = hj.SolverSettings.with_accuracy("very_high")
+    start, dynamics = jnp.asarray(quadratic_exact(nodes(n), 0.0), jnp.float32), Quadratic()
+    return lambda: (hj.step(settings, dynamics, grid, 0.0, start, t, progress_bar=False), None)
+
+
+# ---- The viscous case: exponential integrators on Fourier modes -----------------------------------------------------
+
+VISCOSITY = 0.05
+
+
+def smooth_datum(x):
+    return 0.5 * jnp.cos(jnp.pi * x[0] / 2) + 0.4 * jnp.sin(jnp.pi * x[1] / 2 + 0.8 * jnp.cos(jnp.pi * x[0] / 2))
+
+
+def viscous_exact(n, t):
+    """Hopf-Cole, phi = exp(-u/2 nu), its heat equation by a Fourier transform on four times as fine a grid."""
+    m = 4 * n
+    g = np.asarray(jax.vmap(jax.vmap(smooth_datum))(jnp.asarray(nodes(m))), np.float64)
+    k = 2 * np.pi * np.fft.fftfreq(m, SIDE / m)
+    decay = np.exp(-VISCOSITY * t * (k[:, None] ** 2 + k[None] ** 2))
+    phi = np.fft.ifft2(np.fft.fft2(np.exp(-(g - g.min()) / (2 * VISCOSITY))) * decay).real
+    return (g.min() - 2 * VISCOSITY * np.log(phi))[::4, ::4]
+
+
+def viscous(n, t=0.5):
+    problem = hjpde.InitialValueProblem(smooth_datum, hjpde.Quadratic(np.eye(2, dtype=np.float32) / 2), VISCOSITY)
+    return functools.partial(_own, problem, t, solvers.Spectral(square(n), rtol=1e-5))
+
+
+def viscous_peer(n, steps, t=0.5):
+    import exponax as ex
+
+    stepper = ex.stepper.generic.GeneralGradientNormStepper(
+        2, SIDE, n, t / steps, linear_coefficients=(0.0, 0.0, VISCOSITY), gradient_norm_scale=1.0, order=4
+    )
+    start = jax.vmap(jax.vmap(smooth_datum))(jnp.asarray(nodes(n), jnp.float32))[None]
+    run = jax.jit(lambda u: ex.repeat(stepper, steps)(u)[0])
+    return lambda: (run(start), None)
+
+
+def without_mean(u):
+    """exponax drops the mean of |grad u|^2 and with it the mean of u."""
+    return u - u.mean()
+
+
+def _own(problem, t, solver):
+    solution = hjpde.solve(problem, t, solver)
+    return solution.evaluator.us[-1], solution.stats["steps"]
+
+
+SETTINGS = {
+    "air3d": {
+        "equation": "Air3d, u_t = min(0, -H): x' = f + G a + D b, H = -max_a min_b grad u.x'; viscosity 0",
+        "grid": AIR3D_SHAPE,
+        "peer": "hj_reachability very_high",
+        "calls": lambda: {
+            "hj_reachability very_high": air3d_peer("very_high"),
+            "hjpde WENO5, global, same scheme": air3d(5),
+            "hj_reachability low": air3d_peer("low"),
+            "hjpde first order, global, same scheme": air3d(1),
+        },
+        "exact": None,
+    },
+    "quadratic": {
+        "equation": "u_t + |grad u|^2/2 = 0 (A = I/2), periodic [-2, 2)^2, t = 0.5; viscosity 0",
+        "grid": (256, 256),
+        "peer": "hj_reachability very_high",
+        "calls": lambda: {
+            "hj_reachability very_high": quadratic_peer(256),
+            "hjpde WENO5, global, same answer": quadratic(256, "global"),
+            "hjpde WENO5, Godunov": quadratic(256, "godunov"),
+            "hjpde WENO5, Godunov, 128^2": quadratic(128, "godunov"),
+        },
+        "exact": lambda u: np.abs(u - quadratic_exact(nodes(len(u)), 0.5)),
+    },
+    "viscous": {
+        "equation": f"u_t + |grad u|^2/2 = {VISCOSITY} Lap u (A = I/2), periodic [-2, 2)^2, t = 0.5",
+        "grid": (256, 256),
+        "peer": "exponax ETDRK4, 50 steps",
+        "calls": lambda: {
+            "exponax ETDRK4, 50 steps": viscous_peer(256, 50),
+            "hjpde Spectral, adaptive": viscous(256),
+            "hjpde Spectral, adaptive, 64^2": viscous(64),
+        },
+        # The mean is left out for both, as the peer has none.
+        "exact": lambda u: np.abs(without_mean(u) - without_mean(viscous_exact(len(u), 0.5))),
+    },
+}
+
+
+def stencil_rate():
+    """Floating-point operations a second of a fused loop of additions and multiplications on data in cache."""
+    terms = 60
+
+    def polynomial(x):
+        y = x
+        for _ in range(terms):
+            y = y * x + 0.5
+        return y * 1e-6
+
+    size = 1 << 15
+    return rate(polynomial, jnp.linspace(0, 1, size, dtype=jnp.float32), 2 * terms * size)
+
+
+def measure(name, repeats, flops):
+    setting = SETTINGS[name]
+    peer = importlib.util.find_spec(setting["peer"].split()[0])
+    if peer is None:
+        print(json.dumps({"setting": name, "skipped": f"{setting['peer'].split()[0]} is not installed"}))
+        return []
+    calls, rows, outs, seconds = setting["calls"](), [], {}, {}
+    for who, call in calls.items():
+        outs[who], first = timed(call)
+        seconds[who] = [first]
+    for _ in range(repeats):
+        for who, call in calls.items():
+            seconds[who].append(timed(call)[1])
+    for who in calls:
+        u, steps = outs[who]
+        base = "hj_reachability low" if "first order" in who else setting["peer"]
+        speedup = statistics.median(a / b for a, b in zip(seconds[base][1:], seconds[who][1:], strict=True))
+        row = {
+            "setting": name, "library": who, "median": statistics.median(seconds[who][1:]),
+            "first_call": seconds[who][0], "speedup": speedup, "over": base,
+        }  # fmt: skip
+        u = np.asarray(u, np.float64)
+        if steps is not None:
+            row["steps"] = int(steps)
+            if "WENO5" in who:
+                work = FLOPS_A_STENCIL * u.size * u.ndim * 3 * int(steps)
+                row["floor"], row["ratio_to_floor"] = work / flops, row["median"] * flops / work
+        if setting["exact"] is not None:
+            error = setting["exact"](u)
+            row |= {"linf": float(error.max()), "l1": float(error.mean())}
+        if u.shape == np.shape(outs[base][0]):
+            row["difference_from_peer"] = float(np.abs(u - np.asarray(outs[base][0], np.float64)).max())
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", choices=[*SETTINGS, []], default=list(SETTINGS))
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    flops, rows = stencil_rate(), []
+    for name in arguments.settings:
+        shown = {key: SETTINGS[name][key] for key in ("equation", "grid", "peer")}
+        machine = {
+            "device": str(jax.devices()[0]), "cores": os.cpu_count(), "python": platform.python_version(),
+            "jax": jax.__version__, "load": os.getloadavg()[0], "dtype": "float32", "flops": flops,
+        }  # fmt: skip
+        print(json.dumps({"setting": name, **shown, **machine}), flush=True)
+        rows += measure(name, arguments.repeats, flops)
+    print(f"\n{'setting':10} {'library':40} {'median s':>9} {'speed-up':>9} {'x floor':>8} {'L1':>9} {'Linf':>9}")
+    for row in rows:
+        cells = (f"{row[key]:9.2g}" if key in row else " " * 9 for key in ("l1", "linf"))
+        floor = f"{row['ratio_to_floor']:8.2f}" if "ratio_to_floor" in row else " " * 8
+        print(f"{row['setting']:10} {row['library']:40} {row['median']:9.4f} {row['speedup']:9.2f} {floor}", *cells)
+
+
+if __name__ == "__main__":
+    main()

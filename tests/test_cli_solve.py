@@ -1,0 +1,292 @@
+"""`hjpde solve` and `hjpde problems`: errors and orders, what is written, and how they refuse."""
+
+import dataclasses
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hjpde
+from hjpde import _plotting_solution, _solve_job, cli, problems
+from hjpde._plotting_solution import Plane
+from hjpde._solution import RESULTS
+from hjpde._solve_job import SolveSettings, run_job
+from hjpde._solve_report import pretty
+
+FIELDS = {"problem", "solver", "linf", "l1", "order", "seconds", "convergence"}
+ROW_FIELDS = {"n", "linf", "l1", "seconds"}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns its exit code and what it printed on both streams."""
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def job():
+    """Burgers' potential by upwinding on 4, 8 and 16 nodes."""
+    with jax.enable_x64(True):
+        return run_job("burgers-potential", SolveSettings(n=16, order=1, t=0.5), False, lambda words: None)
+
+
+def everything():
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+class Resources(html.parser.HTMLParser):
+    """What a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+def resources(path):
+    page = Path(path).read_text(encoding="utf-8")
+    parser = Resources()
+    parser.feed(page)
+    assert "http://" not in page
+    assert "https://" not in page
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", page)
+    return parser.found
+
+
+def test_the_catalogue(run):
+    code, out, err = run("problems", "--json", "--out", "list")
+    assert (code, err) == (0, "")
+    found = {entry["name"]: entry for entry in json.loads(out)}
+    assert list(found) == list(problems.CATALOGUE)
+    assert found["burgers-potential"]["dimension"] == 1
+    assert found["air3d"]["reference"] == "none"
+    assert all(entry["source"] and entry["equation"] for entry in found.values())
+    assert {path.name for path in Path("list").iterdir()} == {"report.html", "problems.csv"}
+
+
+@pytest.mark.parametrize("options", [(), ("--long",)])
+def test_the_catalogue_for_people(run, monkeypatch, options):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, _ = run("problems", *options)
+    assert code == 0
+    for entry in problems.CATALOGUE.values():
+        assert entry.name in out
+    assert ("Osher and Sethian" in out) == bool(options)
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_letters_of_mathematics():
+    assert pretty("u_t + |grad u|^2 = eps u_xx on [0, 2 pi)") == "uₜ + |∇u|² = ε uₓₓ on [0, 2 π)"
+
+
+def test_a_problem_with_profiles(run):
+    options = ("--n", 16, "--order", 1, "--t", 0.5, "--animation", "gif", "--no-progress")
+    code, out, err = run("solve", "burgers-potential", *options, "--json", "--out", "a/b")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result.keys() >= FIELDS
+    assert [row["n"] for row in result["convergence"]] == [4, 8, 16]
+    assert all(row.keys() >= ROW_FIELDS for row in result["convergence"])
+    assert result["linf"] == result["convergence"][-1]["linf"] >= result["l1"] > 0
+    assert result["order"] == pytest.approx(1, abs=0.5)
+    assert result["precision"] == "float64"
+    assert result["self_convergence"] is None
+    assert result["stats"]["steps"] > 0
+    assert (result["report"], result["animation"]) == ("a/b/report.html", "a/b/animation.gif")
+    written = {"animation.gif", "convergence.csv", "convergence.png", "report.html", "solution.png"}
+    assert {path.name for path in Path("a/b").iterdir()} == written
+    assert all(found.startswith("data:image/png") for found in resources("a/b/report.html"))
+    assert "jaxlib" in Path("a/b/report.html").read_text(encoding="utf-8")
+    from PIL import Image
+
+    with Image.open("a/b/animation.gif") as moving:
+        assert moving.n_frames == 41  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_problem_with_fields(run):
+    options = ("--n", 16, "--order", 1, "--t", 0.2, "--animation", "html", "--precision", "float32")
+    code, out, err = run("solve", "eikonal-distance", *options)
+    assert code == 0, err
+    assert "L1 error" in out
+    assert "Report: hjpde-solve/report.html" in out
+    written = {"animation.html", "convergence.csv", "convergence.png", "report.html", "solution.png", "times.png"}
+    assert {path.name for path in Path("hjpde-solve").iterdir()} == written
+    assert all(found.startswith("data:image/png") for found in resources("hjpde-solve/animation.html"))
+    page = Path("hjpde-solve/animation.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 41 + 1
+    assert 'type="range"' in page
+    assert "float32" in Path("hjpde-solve/report.html").read_text(encoding="utf-8")
+
+
+def test_a_problem_without_a_reference(run):
+    code, out, err = run("solve", "air3d", "--n", 16, "--order", 1, "--t", 0.3, "--json", "--out", "out")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["l1"], result["linf"], result["order"]) == (None, None, None)
+    rows = result["convergence"]
+    assert result["self_convergence"]["against"] == rows[-1]["n"] == 16
+    assert rows[0]["difference_l1"] > rows[1]["difference_l1"] > 0
+    assert rows[-1]["difference_l1"] is None
+    assert {path.name for path in Path("out").iterdir()} >= {"level-sets.png", "solution.png"}
+    assert "No exact solution is known" in Path("out/report.html").read_text(encoding="utf-8")
+
+
+def test_a_closed_form_has_no_error_but_rounding(run):
+    code, out, err = run("solve", "cole-hopf", "--solver", "HopfCole", "--n", 16, "--t", 0.5, "--json")
+    assert code == 2, err
+    assert "HopfCole does not apply" in err
+    code, out, err = run("solve", "viscous-cone", "--solver", "HopfCole", "--viscosity", 0.3, "--n", 16, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["linf"] < 1e-10
+    assert result["viscosity"] == 0.3
+    assert result["report"] is None
+    assert everything() == []
+
+
+@pytest.mark.slow
+def test_a_grid_too_coarse_for_a_spectral_solver_is_kept_unless_it_is_the_last(run):
+    code, out, err = run("solve", "cole-hopf", "--viscosity", 0.05, "--n", 64, "--json")
+    assert code == 0, err
+    assert [row["resolved"] for row in json.loads(out)["convergence"]][-1]
+    code, out, err = run("solve", "cole-hopf", "--viscosity", 0.002, "--n", 16, "--out", "out")
+    assert (code, out) == (1, "")
+    assert "Refine the grid" in err
+    assert everything() == []
+
+
+def with_errors(job, errors, name="l1"):
+    runs = tuple(dataclasses.replace(run, **{name: error}) for run, error in zip(job.runs, errors, strict=True))
+    return dataclasses.replace(job, runs=runs)
+
+
+def test_orders(job):
+    widths = [run.width for run in job.runs]
+    assert widths == pytest.approx([2 * np.pi / n for n in (4, 8, 16)])
+    second = with_errors(job, [3 * h**2 for h in widths])
+    assert second.order("l1") == pytest.approx(2)
+    assert second.orders("l1") == [None, pytest.approx(2), pytest.approx(2)]
+    # At rounding there is nothing to observe.
+    exact = with_errors(job, [1e-3, 1e-16, 0.0])
+    assert exact.orders("l1") == [None, None, None]
+    assert exact.order("l1") is None
+
+
+@pytest.mark.parametrize("order", [1.0, 2.5])
+def test_differences_to_the_finest_tell_the_order(job, order):
+    values = [run.width**order for run in job.runs]
+    differences = [values[0] - values[2], values[1] - values[2], None]
+    assert with_errors(job, differences, "difference_l1").self_order("difference_l1") == pytest.approx(order)
+    assert with_errors(job, [1e-3, 1e-3, None], "difference_l1").self_order("difference_l1") is None
+
+
+def test_errors_are_those_of_the_masked_nodes(job):
+    finest = job.finest
+    difference = np.abs(finest.values - finest.exact)
+    assert finest.mask.all()
+    assert (finest.l1, finest.linf) == (pytest.approx(difference.mean()), difference.max())
+    worked = problems.BurgersPotential()
+    by_hand = [float(worked(0.5, jnp.array([x]))) for x in np.asarray(finest.grid.axes[0])]
+    np.testing.assert_allclose(finest.exact, by_hand, atol=1e-12)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("burgers",), ["'burgers'", "burgers-potential"]),
+    (("burgers-potential", "--solver", "FiniteDiference"), ["'FiniteDiference'", "did you mean FiniteDifference"]),
+    (("burgers-potential", "--solver", "q"), ["'q'", "Spectral", "HopfCole"]),
+    (("burgers-potential", "--n", 15), ["`n`", "16", "15"]),
+    (("burgers-potential", "--t", 0), ["`t`", "positive"]),
+    (("burgers-potential", "--t", "inf"), ["`t`", "finite"]),
+    (("burgers-potential", "--t", "nan"), ["`t`", "finite"]),
+    (("smooth", "--viscosity", 0.1), ["`viscosity`", "'smooth'"]),
+    (("cole-hopf", "--viscosity", -1), ["`viscosity`"]),
+    (("cole-hopf", "--order", 5), ["`order`", "FiniteDifference", "Spectral"]),
+    (("cole-hopf", "--cfl", 0.5), ["`cfl`"]),
+    (("burgers-potential", "--order", 4), ["`order`", "1, 3 or 5"]),
+    (("burgers-potential", "--flux", "best"), ["`flux`", "'best'"]),
+    (("burgers-potential", "--cfl", 2), ["`cfl`"]),
+    (("burgers-potential", "--solver", "Spectral"), ["Spectral", "no viscosity"]),
+    (("burgers-potential", "--precision", "float16"), ["float16"]),
+    (("burgers-potential", "--animation", "mp4"), ["mp4"]),
+    ((), ["Missing argument"]),
+])  # fmt: skip
+def test_mistakes(run, arguments, words):
+    code, out, err = run("solve", *arguments, "--out", "out")
+    assert (code, out, everything()) == (2, "", [])
+    assert err.count("\n") == 1
+    assert err.startswith("hjpde: ")
+    for word in words:
+        assert word in err
+
+
+def test_a_time_when_nothing_is_left_to_measure(job):
+    with pytest.raises(ValueError, match="`t` = 3 is too late"):
+        _solve_job._norms(np.zeros(4), np.zeros(4, bool), 3.0)
+
+
+def test_a_solve_that_fails_is_code_1_and_leaves_nothing(run, monkeypatch, job):
+    def fail(*args, **kwargs):
+        raise hjpde.SolveError("FiniteDifference at step 3, t = 0.1: the values grew.", job.finest.solution)
+
+    monkeypatch.setattr(_solve_job, "solve", fail)
+    code, out, err = run("solve", "burgers-potential", "--json", "--out", "out")
+    assert (code, out, everything()) == (1, "", [])
+    assert err == "hjpde: FiniteDifference at step 3, t = 0.1: the values grew.\n"
+
+
+@pytest.mark.parametrize("on_a_grid", [False, True])
+def test_an_interrupted_solve_leaves_nothing(run, monkeypatch, job, on_a_grid):
+    def interrupt(*args, **kwargs):
+        if not on_a_grid:
+            raise KeyboardInterrupt
+        # With a bar, a grid solver keeps what it has reached.
+        solution = job.finest.solution
+        kept = hjpde.Solution(solution.evaluator, solution.ts, solver="FiniteDifference", result=RESULTS.interrupted)
+        raise hjpde.SolveError("interrupted", kept)
+
+    monkeypatch.setattr(_solve_job, "solve", interrupt)
+    code, out, err = run("solve", "burgers-potential", "--out", "out")
+    assert (code, out, everything()) == (130, "", [])
+    assert err == "hjpde: interrupted; nothing was written.\n"
+
+
+def test_an_output_folder_that_is_a_file(run):
+    Path("taken").write_text("mine")
+    for command in (("problems",), ("solve", "smooth")):
+        code, _, err = run(*command, "--out", "taken")
+        assert code == 2
+        assert "is a file" in err
+    assert Path("taken").read_text() == "mine"
+
+
+def test_figures_of_what_does_not_vary():
+    """No level to draw, no error, no slope: still a figure."""
+    axis = np.linspace(0.0, 1.0, 5)
+    plane = Plane(axis, axis, np.ones((5, 5)), ("x [1]", "y [1]"))
+    zero = np.zeros((5, 5))
+    for figure in (
+        _plotting_solution.fields_figure([plane], [zero], front=True),
+        _plotting_solution.fields_figure([plane, plane, plane], None),
+        _plotting_solution.convergence_figure([4, 8], {"mean": [0.0, 0.0]}, "error"),
+        _plotting_solution.level_sets_figure([plane], [zero]),
+        _plotting_solution.profiles_figure(axis, axis[:2], np.ones((2, 5)), None, "x [1]"),
+    ):
+        figure.draw_without_rendering()

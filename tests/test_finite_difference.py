@@ -1,0 +1,480 @@
+"""Finite differences on grids: orders against exact solutions, viscosity, boundaries, dimensions, derivatives."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hjpde
+from hjpde import problems, solvers
+from hjpde.hamiltonians import AbstractHamiltonian
+
+EPS = float(jnp.finfo(jnp.result_type(float)).eps)
+double_only = pytest.mark.skipif(EPS > 1e-10, reason="errors are measured in double precision")
+
+
+@eqx.filter_jit
+def exact_values(problem, t, grid):
+    return grid.sample(lambda x: problem(t, x))
+
+
+def solved(case, n, t, order=5, **options):
+    """The solution on `n` nodes an axis, and the errors at all of them at the last time."""
+    grid = solvers.Grid.over(case.problem.domain, n)
+    solution = hjpde.solve(case.problem, t, solver=solvers.FiniteDifference(grid, order, **options))
+    return solution, np.abs(solution.evaluator.us[-1] - exact_values(case, t, grid))
+
+
+def orders(case, sizes, t, order=5, **options):
+    """The observed orders in L1 and L-infinity."""
+    errors = [solved(case, n, t, order, **options)[1] for n in sizes]
+    return -np.polyfit(np.log(sizes), np.log([[error.mean(), error.max()] for error in errors]), 1)[0]
+
+
+@double_only
+def test_orders_before_kinks():
+    """Smooth data with critical points in one dimension; the steps are short enough for the error in time to vanish."""
+    wave = problems.SmoothKinks(1)
+    l1, largest = orders(wave, (32, 64, 128), 0.1, 5, cfl=0.2)
+    assert l1 >= 4.4
+    assert largest >= 4.0
+    assert orders(wave, (64, 128), 0.1, 5, cfl=0.2, flux="local")[0] >= 4.4
+    assert orders(wave, (32, 64, 128), 0.1, 3, cfl=0.4)[0] >= 2.4
+    assert 0.9 <= orders(wave, (64, 128), 0.1, 1, cfl=0.4)[0] <= 1.1
+
+
+@double_only
+@pytest.mark.slow
+@pytest.mark.parametrize("flux", ["godunov", "global", "local", "local-local"])
+def test_orders_before_kinks_in_two_dimensions(flux):
+    wave = problems.SmoothKinks(2)
+    l1, largest = orders(wave, (64, 128, 256), 0.1, 5, cfl=0.1, flux=flux)
+    assert l1 >= 4.4
+    assert largest >= 4.0
+    assert orders(wave, (64, 128, 256), 0.1, 3, cfl=0.4, flux=flux)[0] >= 2.4
+    assert 0.9 <= orders(wave, (64, 128, 256), 0.1, 1, cfl=0.4, flux=flux)[0] <= 1.1
+
+
+@double_only
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case, t, order, least",
+    [
+        (problems.QuadraticMinima(2), 0.25, 5, 0.95),
+        (problems.QuadraticMinima(2), 0.25, 3, 0.95),
+        (problems.SmoothKinks(2), 0.4, 5, 0.95),
+        (problems.QuadraticMinima(2, cones=2), 0.25, 5, 0.95),
+        (problems.QuadraticMinima(2, cones=2), 0.25, 3, 0.95),
+        (problems.QuadraticMinima(2, cones=2), 0.25, 1, 0.85),
+    ],
+    ids=["concave-5", "concave-3", "formed-5", "convex-5", "convex-3", "convex-1"],
+)
+def test_orders_with_kinks(case, t, order, least):
+    assert orders(case, (64, 128, 256), t, order)[0] >= least
+
+
+@double_only
+def test_a_shock_of_the_slope_stays_where_it_is():
+    """Past the kink of Burgers' potential, which stands on a node."""
+    errors = {n: solved(problems.BurgersPotential(), n, 1.5)[1] for n in (32, 64)}
+    assert np.log2(errors[32].mean() / errors[64].mean()) >= 0.95
+    # Away from the kink the solution is smooth, and no information leaves the kink.
+    away = np.abs(np.arange(64) - 32) < 16
+    assert errors[64][away].max() <= 1e-7
+
+
+# Viscosity.
+
+
+class OneMode(problems.AbstractExactProblem):
+    r"""$u = -\varepsilon \log(1 + a e^{-\varepsilon k^\top A k t} \varphi(k \cdot x))$ with $H = p^\top A p$, $N = \varepsilon A$."""
+
+    A: jax.Array
+    k: jax.Array
+    mode: object = eqx.field(static=True)
+    domain: hjpde.Domain
+    epsilon: float = 0.5
+    amplitude: float = 0.6
+
+    @property
+    def problem(self):
+        N = self.epsilon * self.A if self.A.shape[0] > 1 else self.epsilon * self.A[0, 0]
+        return hjpde.InitialValueProblem(eqx.Partial(self, 0.0), hjpde.Quadratic(self.A), N, domain=self.domain)
+
+    def __call__(self, t, x):
+        decay = jnp.exp(-self.epsilon * (self.k @ self.A @ self.k) * t)
+        return -self.epsilon * jnp.log1p(self.amplitude * decay * self.mode(self.k @ x))
+
+
+def on_interval(mode, boundary, lower=0.0, upper=np.pi):
+    domain = hjpde.Domain([lower], [upper], boundary=boundary)
+    return OneMode(jnp.eye(1), jnp.ones(1), mode, domain)
+
+
+def test_exact_heat_between_periodic_sides():
+    solution, coarse = solved(problems.ColeHopfCosine(0.5), 32, 1.0)
+    assert "integrating-factor SSP Runge-Kutta 3" in solution.stats["scheme"]
+    _, fine = solved(problems.ColeHopfCosine(0.5), 64, 1.0)
+    assert fine.max() <= max(3e-6, 1e3 * EPS)
+    if EPS < 1e-10:
+        assert coarse.max() / fine.max() >= 8
+
+
+@double_only
+def test_exact_heat_with_a_full_matrix():
+    A = jnp.asarray([[1.0, 0.4], [0.4, 0.5]])
+    case = OneMode(A, jnp.asarray([1.0, 1.0]), jnp.cos, hjpde.Domain([0.0, 0.0], [2 * np.pi] * 2, periodic=True))
+    solution, error = solved(case, 32, 0.5)
+    assert solution.stats["scheme"] == "WENO5, local, integrating-factor SSP Runge-Kutta 3"
+    assert error.max() <= 2e-4
+
+
+@double_only
+@pytest.mark.parametrize(
+    "case, bound",
+    [
+        (on_interval(jnp.cos, hjpde.Neumann()), 1e-5),
+        (on_interval(jnp.sin, hjpde.Dirichlet(0.0)), 1e-3),
+    ],
+    ids=["neumann", "dirichlet"],
+)
+def test_exact_heat_between_walls(case, bound):
+    """The wave under the wall is even or odd, so that the border is exact; `u` itself is odd at no Dirichlet wall."""
+    solution, coarse = solved(case, 33, 1.0)
+    assert "integrating-factor" in solution.stats["scheme"]
+    _, fine = solved(case, 65, 1.0)
+    assert fine.max() <= bound
+    assert np.log2(coarse.max() / fine.max()) >= 1.8
+
+
+@double_only
+def test_boundary_values_that_move():
+    """Dirichlet values which no transform knows: super-time-stepping."""
+    known = on_interval(jnp.cos, hjpde.Dirichlet(0.0), 0.5, 2.5)
+    case = on_interval(jnp.cos, hjpde.Dirichlet(lambda t, x: known(t, x)), 0.5, 2.5)
+    solution, coarse = solved(case, 17, 0.5)
+    assert "Runge-Kutta-Legendre 16" in solution.stats["scheme"]
+    _, fine = solved(case, 33, 0.5)
+    assert fine.max() <= 1e-4
+    assert np.log2(coarse.max() / fine.max()) >= 1.8
+    np.testing.assert_allclose(fine[[0, -1]], 0, atol=1e-14)
+
+
+@double_only
+def test_viscosity_that_depends_on_the_place():
+    solution, coarse = solved(problems.VariableDiffusion(), 32, 1.0)
+    assert "Runge-Kutta-Legendre" in solution.stats["scheme"]
+    _, fine = solved(problems.VariableDiffusion(), 64, 1.0)
+    assert fine.max() <= 1e-3
+    assert np.log2(coarse.max() / fine.max()) >= 1.8
+
+
+class Stirred(problems.AbstractExactProblem):
+    """A wave that travels while its damping grows: N = eps (1 + t)."""
+
+    @property
+    def problem(self):
+        return hjpde.InitialValueProblem(
+            eqx.Partial(self, 0.0),
+            hjpde.Transport([1.0]),
+            lambda t, x: 0.5 * (1 + t) * jnp.eye(1, dtype=x.dtype),
+            domain=hjpde.Domain([0.0], [2 * np.pi], periodic=True),
+        )
+
+    def __call__(self, t, x):
+        return jnp.exp(-0.5 * (t + t**2 / 2)) * jnp.cos(x[0] - t)
+
+
+@double_only
+def test_viscosity_that_depends_on_time():
+    errors = [solved(Stirred(), n, 1.0)[1].max() for n in (32, 64)]
+    assert errors[1] <= 1e-4
+    assert np.log2(errors[0] / errors[1]) >= 1.8
+
+
+@double_only
+@pytest.mark.slow
+def test_strong_diffusion_does_not_dictate_the_step():
+    case = problems.StrongDiffusion()
+    grid = solvers.Grid.over(case.problem.domain, 256)
+    ts = jnp.asarray([0.01, 0.1, 1.0])
+    solution = hjpde.solve(case.problem, ts, solver=solvers.FiniteDifference(grid))
+    assert int(solution.stats["steps"]) <= 500
+    for k, t in enumerate(ts):
+        error = jnp.abs(solution.evaluator.us[k + 1] - exact_values(case, t, grid))
+        assert float(error.max()) <= 1e-4
+
+
+# Boundaries.
+
+
+@pytest.mark.parametrize("order, flux", [(1, "godunov"), (5, "local")])
+def test_a_plane_stays_a_plane_between_extrapolated_sides(order, flux):
+    a = jnp.asarray([0.7, -1.3])
+    problem = hjpde.InitialValueProblem(lambda x: a.astype(x.dtype) @ x + 0.2, hjpde.Quadratic())
+    grid = solvers.Grid([-1.0, 0.0], [1.0, 1.0], (9, 7))
+    solution = hjpde.solve(problem, 0.5, solver=solvers.FiniteDifference(grid, order, flux=flux))
+    exact = grid.points @ a + 0.2 - 0.5 * (a @ a)
+    np.testing.assert_allclose(solution.evaluator.us[-1], exact, atol=200 * EPS)
+    # Between the nodes, and before the last time, as well.
+    np.testing.assert_allclose(
+        solution(0.2, [0.33, 0.77]), a @ jnp.asarray([0.33, 0.77]) + 0.2 - 0.2 * (a @ a), rtol=1e3 * EPS
+    )
+    np.testing.assert_allclose(solution.gradient(0.2, [0.33, 0.77]), a, rtol=1e4 * EPS)
+
+
+class Inflow(problems.AbstractExactProblem):
+    @property
+    def problem(self):
+        def wave(t, x):
+            return jnp.sin(2 * (x[0] - t))
+
+        domain = hjpde.Domain([0.0], [2.0], boundary=[(hjpde.Dirichlet(wave), hjpde.Extrapolation())])
+        return hjpde.InitialValueProblem(functools.partial(wave, 0.0), hjpde.Transport([1.0]), domain=domain)
+
+    def __call__(self, t, x):
+        return jnp.sin(2 * (x[0] - t))
+
+
+@double_only
+@pytest.mark.parametrize("order, bound, least", [(1, 0.1, 0.8), (5, 1e-3, 1.8)])
+def test_what_flows_in_is_what_is_given(order, bound, least):
+    """After all of the datum has left the box."""
+    errors = [solved(Inflow(), n, 2.5, order)[1] for n in (33, 65)]
+    assert errors[1].max() <= bound
+    assert errors[1][0] <= 1e-15
+    assert np.log2(errors[0].mean() / errors[1].mean()) >= least
+
+
+@pytest.mark.parametrize("order", [1, 5])
+def test_a_reflecting_wall_is_a_mirror(order):
+    def datum(x):
+        return jnp.exp(jnp.cos(x[0]))
+
+    t, n = 0.4, 24
+    mirror = hjpde.Domain([0.0], [np.pi], boundary=hjpde.Neumann())
+    ring = hjpde.Domain([0.0], [2 * np.pi], periodic=True)
+    values = []
+    for domain, size in ((mirror, n // 2 + 1), (ring, n)):
+        problem = hjpde.InitialValueProblem(datum, hjpde.Quadratic(), domain=domain)
+        solver = solvers.FiniteDifference(solvers.Grid.over(domain, size), order)
+        values.append(hjpde.solve(problem, t, solver=solver).evaluator.us[-1])
+    np.testing.assert_allclose(values[0], values[1][: n // 2 + 1], atol=1e3 * EPS)
+
+
+def test_a_slope_at_the_wall():
+    """The given normal derivative is that of a plane."""
+    domain = hjpde.Domain([0.0], [1.0], boundary=[(hjpde.Neumann(-0.7), hjpde.Neumann(lambda t, x: 0.7))])
+    problem = hjpde.InitialValueProblem(lambda x: 0.7 * x[0], hjpde.Quadratic(), 0.1, domain=domain)
+    solver = solvers.FiniteDifference(solvers.Grid.over(domain, 8))
+    values = hjpde.solve(problem, 0.5, solver=solver).evaluator.us[-1]
+    np.testing.assert_allclose(values, 0.7 * solver.grid.points[:, 0] - 0.5 * 0.49, atol=1e3 * EPS)
+
+
+# Dimensions and dtypes.
+
+
+@pytest.mark.parametrize("shape, axis, order", [((4, 16), 1, 5), ((16, 5, 4), 0, 5), ((3, 4, 16, 3), 2, 3)])
+def test_data_of_one_variable_in_more_dimensions(shape, axis, order):
+    """On anisotropic grids: the solution is that in one dimension."""
+
+    def solve(shape, axis, upper):
+        problem = hjpde.InitialValueProblem(lambda x: jnp.exp(jnp.sin(x[axis])), hjpde.Quadratic())
+        grid = solvers.Grid(np.zeros(len(shape)), upper, shape, True)
+        return hjpde.solve(problem, 0.3, solver=solvers.FiniteDifference(grid, order)).evaluator.us[-1]
+
+    upper = np.arange(1.0, len(shape) + 1)
+    upper[axis] = 2 * np.pi
+    many = jnp.moveaxis(solve(shape, axis, upper), axis, -1).reshape(-1, shape[axis])
+    one = solve((shape[axis],), 0, [2 * np.pi])
+    np.testing.assert_allclose(many, np.broadcast_to(one, many.shape), atol=1e3 * EPS)
+
+
+def test_single_precision_is_kept():
+    domain = hjpde.Domain(np.zeros(1, np.float32), np.full(1, 2 * np.pi, np.float32), periodic=True)
+    for viscosity in (0.0, np.float32(0.1), lambda t, x: (0.1 + 0.05 * jnp.sin(x))[:, None]):
+        problem = hjpde.InitialValueProblem(lambda x: jnp.cos(x[0]), hjpde.Quadratic(), viscosity, domain=domain)
+        solver = solvers.FiniteDifference(solvers.Grid.over(domain, 12))
+        evaluator = hjpde.solve(problem, np.float32(0.2), solver=solver).evaluator
+        dtypes = {leaf.dtype for leaf in (evaluator.us, evaluator.rates, evaluator.ts)}
+        assert dtypes == {jnp.dtype(jnp.float32)}
+
+
+# Transformations and derivatives.
+
+RING = hjpde.Domain([0.0], [2 * np.pi], periodic=True)
+NODES = solvers.Grid.over(RING, 24)
+WEIGHTS = np.random.default_rng(0).normal(size=24)
+SMOOTH, KINKED = 0.2, 0.8
+
+
+def final(parameters, t=SMOOTH, flux="godunov", order=5):
+    """The values at the end: of the amplitude, the Hamiltonian's coefficient and a viscosity, which may be none."""
+    amplitude, coefficient, *viscosity = parameters
+    problem = hjpde.InitialValueProblem(
+        lambda x: amplitude * jnp.cos(x[0]) + 0.3 * jnp.sin(2 * x[0]),
+        hjpde.Quadratic(jnp.reshape(coefficient, (1, 1))),
+        viscosity[0] if viscosity else 0.0,
+        domain=RING,
+    )
+    solver = solvers.FiniteDifference(NODES, order, flux=flux, max_steps=64)
+    return hjpde.solve(problem, t, solver=solver).evaluator.us[-1]
+
+
+def weighted(parameters, **options):
+    return jnp.asarray(WEIGHTS, float) @ final(parameters, **options)
+
+
+def test_compiled_and_batched():
+    parameters = jnp.asarray([[1.0, 0.5], [0.6, 0.7], [1.2, 0.3]])
+    one = np.stack([final(tuple(row)) for row in parameters])
+    size = 100 * EPS
+    np.testing.assert_allclose(jax.jit(final)(parameters[1]), one[1], atol=size)
+    np.testing.assert_allclose(jax.jit(jax.vmap(final))(parameters), one, atol=size)
+
+
+@double_only
+def test_a_batch_of_gradients():
+    parameters = jnp.asarray([[1.0, 0.5], [0.6, 0.9]])
+    batch = jax.jit(jax.vmap(jax.grad(weighted)))(parameters)
+    for row, gradient in zip(parameters, batch, strict=True):
+        np.testing.assert_allclose(gradient, jax.jit(jax.grad(weighted))(row), rtol=1e-11)
+
+
+@double_only
+@pytest.mark.parametrize(
+    "options, point, bound",
+    [
+        ({"t": SMOOTH}, [1.0, 0.5], 1e-6),
+        ({"t": SMOOTH, "flux": "local"}, [1.0, 0.5, 0.1], 1e-6),
+        ({"t": SMOOTH, "flux": "global"}, [1.0, 0.5], 1e-5),
+        ({"t": KINKED, "flux": "local"}, [1.0, 0.5], None),
+    ],
+    ids=["godunov", "local-viscous", "global", "kinked"],
+)
+def test_gradients(options, point, bound):
+    """To datum, Hamiltonian and viscosity: reverse against forward mode, and central differences where it is smooth."""
+    point = jnp.asarray(point)
+    direction = jnp.asarray([0.6, -0.5, 0.3][: point.size])
+    loss = jax.jit(functools.partial(weighted, **options))
+    gradient = jax.jit(jax.grad(functools.partial(weighted, **options)))(point)
+    _, forward = jax.jit(lambda p, d: jax.jvp(functools.partial(weighted, **options), (p,), (d,)))(point, direction)
+    np.testing.assert_allclose(gradient @ direction, forward, rtol=1e-12)
+    if bound is not None:
+        steps = [1e-3, 1e-4, 1e-5, 1e-6]
+        differences = [(loss(point + h * direction) - loss(point - h * direction)) / (2 * h) for h in steps]
+        assert min(abs(difference / forward - 1) for difference in differences) <= bound
+
+
+@double_only
+@pytest.mark.parametrize("viscosity", [0.1, lambda t, x: jnp.full((1, 1), 0.1, x.dtype)], ids=["exact", "stages"])
+def test_the_gradient_to_a_boundary_value(viscosity):
+    @jax.jit
+    def middle(value):
+        domain = hjpde.Domain([0.0], [1.0], boundary=[(hjpde.Dirichlet(lambda t, x: value * t), hjpde.Neumann())])
+        problem = hjpde.InitialValueProblem(
+            lambda x: jnp.zeros_like(x[0]), hjpde.MomentumFunction(lambda p: p @ p / 2), viscosity, domain=domain
+        )
+        solver = solvers.FiniteDifference(solvers.Grid.over(domain, 9), 3, max_steps=36)
+        return hjpde.solve(problem, 1.0, solver=solver).evaluator.us[-1, 4]
+
+    slope, h = jax.grad(middle)(1.0), 1e-5
+    np.testing.assert_allclose(slope, (middle(1.0 + h) - middle(1.0 - h)) / (2 * h), rtol=1e-5)
+    assert 0 < float(slope) < 1
+
+
+@double_only
+def test_the_gradient_is_that_of_plain_steps():
+    """50 steps on random data with kinks, without checkpoints."""
+    grid = solvers.Grid([0.0, 0.0], [1.0, 1.5], (12, 10), True)
+    problem = hjpde.InitialValueProblem(lambda x: jnp.sum(x), hjpde.Quadratic())
+    system = solvers.FiniteDifference(grid)._system(problem, grid.sample(problem.initial_data))
+    random = np.random.default_rng(1)
+    v, weights = (jnp.asarray(random.normal(size=grid.shape)) for _ in range(2))
+    zero, end = jnp.asarray(0.0), jnp.asarray(100.0)
+
+    def after(v, plain):
+        loop = system.tabulated().loop(end)
+        state = loop.start(zero, v, end)
+        if plain:
+            state = jax.lax.scan(lambda state, _: (loop._step(state, end), None), state, None, length=50)[0]
+        else:
+            state = loop.advance(state, end, 50)
+        return jnp.sum(weights * state.y), state.steps
+
+    gradients = []
+    for plain in (False, True):
+        (_, steps), gradient = eqx.filter_jit(jax.value_and_grad(functools.partial(after, plain=plain), has_aux=True))(
+            v
+        )
+        assert int(steps) == 50
+        gradients.append(gradient)
+    assert float(jnp.abs(gradients[1]).max()) > 0.1
+    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-12 * float(jnp.abs(gradients[1]).max()))
+
+
+# What the solver chooses.
+
+
+class Own(AbstractHamiltonian):
+    """A user's Hamiltonian, without bounds."""
+
+    @property
+    def dim(self):
+        return 1
+
+    def __call__(self, t, x, p):
+        return jnp.sqrt(1 + p[0] ** 2) * (1 + 0.1 * t) + 0.1 * jnp.sin(x[0])
+
+
+class Black(AbstractHamiltonian):
+    """One whose operations interval arithmetic does not know."""
+
+    @property
+    def dim(self):
+        return 1
+
+    def __call__(self, t, x, p):
+        return jnp.linalg.eigvalsh(jnp.reshape(p[0], (1, 1)))[0] ** 2
+
+
+@pytest.mark.parametrize(
+    "hamiltonian, user, source",
+    [
+        (hjpde.Quadratic(), None, "hamiltonian"),
+        (Own(), None, "interval"),
+        (Own(), [2.0], "user"),
+        (Black(), None, "sampled"),
+    ],
+)
+def test_the_source_of_the_speeds_is_told(hamiltonian, user, source):
+    problem = hjpde.InitialValueProblem(lambda x: jnp.cos(x[0]), hamiltonian, domain=RING)
+    solution = hjpde.solve(problem, 0.1, solver=solvers.FiniteDifference(NODES, 1, speed_bound=user))
+    stats = solution.stats
+    assert stats["solver"] == "FiniteDifference"
+    assert stats["speed_bound"] == source
+    assert stats["scheme"].startswith("first-order upwind, " + ("godunov" if source == "hamiltonian" else "local"))
+    assert int(stats["steps"]) >= 16
+    assert 0 < float(stats["shortest_step"]) <= float(stats["longest_step"]) <= 0.1 / 16 * (1 + 8 * EPS)
+    assert np.isnan(float(stats["failure_time"]))
+    assert float(stats["cfl"]) == 0.75
+
+
+@double_only
+@pytest.mark.parametrize("sign", [1, -1])
+def test_backward_in_time(sign):
+    """A terminal-value problem is the initial-value problem of the Hamiltonian reversed."""
+    case = problems.SmoothKinks(1)
+    H = hjpde.TimeReversed(hjpde.TimeReversed(hjpde.Quadratic(), 0.1), 0.1)
+    if sign < 0:
+        H = hjpde.TimeReversed(hjpde.Quadratic(), 0.1)
+    problem = hjpde.InitialValueProblem(lambda x: sign * case(0.0, x), H, domain=case.problem.domain)
+    grid = solvers.Grid.over(case.problem.domain, 32)
+    solution = hjpde.solve(problem, 0.1, solver=solvers.FiniteDifference(grid))
+    np.testing.assert_allclose(sign * solution.evaluator.us[-1], exact_values(case, 0.1, grid), atol=5e-4)
+    # -u solves the reversed problem from -g, to rounding.
+    plain = hjpde.solve(case.problem, 0.1, solver=solvers.FiniteDifference(grid))
+    np.testing.assert_allclose(sign * solution.evaluator.us[-1], plain.evaluator.us[-1], atol=1e-13)
