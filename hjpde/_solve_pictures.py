@@ -1,4 +1,4 @@
-"""What of a solved problem is drawn: profiles, fields with characteristics, sections, and the frames of an animation."""
+"""What of a solved problem is drawn: profiles, fields with characteristics, sections, the frames of an animation."""
 
 import itertools
 

@@ -15,7 +15,9 @@ Field = Float[Array, "..."]
 
 @final
 class CFLController(diffrax.AbstractStepSizeController):
-    r"""A `diffrax` controller after Courant, Friedrichs and Lewy: steps of $\mathrm{cfl} / \max_x \sum_i \alpha_i/\Delta x_i$.
+    r"""A `diffrax` controller after Courant, Friedrichs and Lewy, with steps of
+
+    $$\mathrm{cfl} / \max_x \sum_i \alpha_i/\Delta x_i.$$
 
     The bound is read from the accepted state, so that no step is ever rejected; the step is differentiated like the
     rest. Where nothing moves, a step is `longest`.
@@ -50,5 +52,6 @@ class CFLController(diffrax.AbstractStepSizeController):
     def step(self, t: Scalar, y: Field) -> Scalar:
         """The longest stable step from the values `y`, in units of time."""
         rate = self.rate(t, y)
-        # Bounded from below, so that a rate of 0 gives `longest` and a derivative of 0 instead of NaN.
-        return self.cfl / jnp.maximum(rate, self.cfl / self.longest)
+        # Bounded from below, so that a rate of 0 gives `longest` and a derivative of 0 instead of NaN; and a rate that
+        # is NaN gives it too, so that the NaN shows in the values at its own place and at a finite time.
+        return self.cfl / jnp.fmax(rate, self.cfl / self.longest)

@@ -34,9 +34,9 @@ class FiniteDifference(AbstractSteppingSolver):
     r"""Finite differences for $u_t + H(t, x, \nabla u) = \mathrm{tr}(N(t, x) D^2 u)$ on a grid, in any dimension.
 
     One-sided derivatives (first-order upwind, WENO3, WENO5), a monotone numerical Hamiltonian, strong-stability-
-    preserving Runge-Kutta steps whose length follows the CFL condition. A constant viscosity is followed exactly between
-    the stages, by a fast Fourier, cosine or sine transform; any other by super-time-stepping. So the step does not
-    shrink with large viscosity.
+    preserving Runge-Kutta steps whose length follows the CFL condition. A constant viscosity is followed exactly
+    between the stages, by a fast Fourier, cosine or sine transform; any other by super-time-stepping. So the step does
+    not shrink with large viscosity.
 
     The boundary conditions and obstacles are those of the problem; a grid axis that is not periodic is extrapolated
     linearly where the problem has no domain. Solutions can be differentiated in both modes, to the initial data, the

@@ -119,8 +119,10 @@ class GridEvaluator(AbstractEvaluator):
         then = jnp.minimum(k + 1, last)
         h = self.ts[then] - self.ts[k]
         s = (now - self.ts[k]) / jnp.where(h > 0, h, 1)
-        room = rounding(t, self.ts) * jnp.abs(self.ts[-1])
-        inside = (now >= -room) & (now <= self.ts[-1] + room)
+        # Of a solve that failed, the times that were not reached are NaN.
+        end = jnp.nanmax(self.ts)
+        room = rounding(t, self.ts) * jnp.abs(end)
+        inside = (now >= -room) & (now <= end + room)
         factors = jnp.stack([(1 + 2 * s) * (1 - s) ** 2, s**2 * (3 - 2 * s), h * s * (1 - s) ** 2, h * s**2 * (s - 1)])
         factors = (factors * jnp.where(inside, 1, jnp.nan)).astype(self.us.dtype)
         parts = (pick(self.us, k), pick(self.us, then), pick(self.rates, k), pick(self.rates, then))

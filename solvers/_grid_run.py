@@ -110,7 +110,7 @@ def _run_in_chunks(
             state, done = _begin_compiled(system, t, v, start, end), 0
             try:
                 while float(state.t) < float(end) and int(state.failure) == 0 and done < max_steps:
-                    state = jax.block_until_ready(_advance(system, state, start, end, _CHUNK))
+                    state = jax.block_until_ready(_advance(system, state, start, end, min(_CHUNK, max_steps - done)))
                     done = int(state.steps)
                     bar.update(round(1000 * float(state.t / ts[-1])), t=float(state.t), steps=float(steps + done))
             except KeyboardInterrupt:

@@ -58,9 +58,9 @@ def numerical_hamiltonian(
 
     $$\hat H = H\bigl(\tfrac{1}{2}(D^- u + D^+ u)\bigr) - \tfrac{1}{2} \sum_i \alpha_i (D^+_i u - D^-_i u),$$
 
-    with $\alpha_i \ge |\partial H / \partial p_i|$ over a box of co-states: that of the whole grid ("global"), the point's
-    own along axis `i` and the grid's along the others ("local"), or the point's own ("local-local"). In all three
-    $\alpha$ follows the point where `H` depends on it; `alphas` gives it where it is known already.
+    with $\alpha_i \ge |\partial H / \partial p_i|$ over a box of co-states: that of the whole grid ("global"), the
+    point's own along axis `i` and the grid's along the others ("local"), or the point's own ("local-local"). In all
+    three $\alpha$ follows the point where `H` depends on it; `alphas` gives it where it is known already.
 
     ??? cite "References"
 
@@ -91,7 +91,7 @@ def dissipation(
     left: Sequence[Field],
     right: Sequence[Field],
 ) -> list[Field]:
-    r"""$\alpha_i$ for each axis, over the box of co-states that the flux looks at; "godunov" looks at the point's own."""
+    r"""$\alpha_i$ for each axis, over the box of co-states that the flux looks at; for "godunov" the point's own."""
     own = _box(left, right)
     if flux in ("local-local", "godunov"):
         return _bounds(speed_bound, t, axes, *own)

@@ -99,7 +99,8 @@ def _correction_tangent(primals: tuple[Field, ...], tangents: tuple[Field, ...])
     """The derivative in closed form: by plain differentiation XLA repeats the divisions for each of the four
     directions, which makes the reverse mode half as slow again.
 
-    With $M = w_0 A + w_2 B$, the weights give $\\sum_k \\mu_k\\,ds_k$, $\\mu_k = -2 w_k (C_k - M)/s_k$, $C = (A, 0, B)$.
+    With $M = w_0 A + w_2 B$ and $C = (A, 0, B)$, the weights give $\\sum_k \\mu_k\\,ds_k$ with
+    $\\mu_k = -2 w_k (C_k - M)/s_k$.
     """
     a, b, c, d = primals
     s0, s1, s2 = _smoothness(a, b, c, d)

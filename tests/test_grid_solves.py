@@ -255,8 +255,8 @@ def test_what_does_not_fit_is_refused():
     problem, solver = game()
     with pytest.raises(ValueError, match="nodes"):
         solvers.FiniteDifference(circle(3), 5)
+    other = hjpde.InitialValueProblem(wave, hjpde.MomentumFunction(lambda p: p[0] ** 4))
     with pytest.raises(ValueError, match="godunov"):
-        other = hjpde.InitialValueProblem(wave, hjpde.MomentumFunction(lambda p: p[0] ** 4))
         hjpde.solve(other, 0.1, solvers.FiniteDifference(circle(8), flux="godunov"))
     with pytest.raises(ValueError, match="d = 2"):
         hjpde.solve(hjpde.InitialValueProblem(wave, hjpde.Quadratic(jnp.eye(2))), 0.1, solver)
@@ -415,7 +415,9 @@ def test_obstacles_are_kept():
     assert -0.5 <= float(u.min()) <= float(u.max()) <= float(jnp.float32(0.6)) + 1e-6
 
 
-@pytest.mark.parametrize("options", [{}, {"monotone": "falling"}, {"lower": np.nan}])
-def test_constraints_out_of_range_are_refused(options):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    "options, name", [({}, "Constraint"), ({"monotone": "falling"}, "monotone"), ({"lower": np.nan}, "lower")]
+)
+def test_constraints_out_of_range_are_refused(options, name):
+    with pytest.raises(ValueError, match=name):
         hjpde.Constraint(**options)

@@ -158,9 +158,9 @@ class Unknown(AbstractHamiltonian):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="`flux` 'godunov' does not apply: Unknown is not known to be a sum"):
+    with pytest.raises(ValueError, match=r"`flux` 'godunov' does not apply: Unknown is not known to be a sum"):
         choose_flux("godunov", Unknown())
-    with pytest.raises(ValueError, match="`flux` 'godunov' does not apply: `A` is not diagonal.*Use 'local'"):
+    with pytest.raises(ValueError, match=r"`flux` 'godunov' does not apply: `A` is not diagonal.*Use 'local'"):
         choose_flux("godunov", NOT_SEPARABLE["full"])
-    with pytest.raises(ValueError, match="`flux` must be 'auto' or one of 'godunov', 'global'.*, got 'roe'"):
+    with pytest.raises(ValueError, match=r"`flux` must be 'auto' or one of 'godunov', 'global'.*, got 'roe'"):
         choose_flux("roe", hjpde.Quadratic())
