@@ -75,8 +75,8 @@ def plane_scene(ts: np.ndarray, planes: Sequence[Sequence[Plane]], front: bool) 
     def draw(k: int) -> None:
         while fronts:
             fronts.pop().remove()
-        for ax, mesh, plane in zip(axes[0], drawn, planes[k], strict=True):
-            mesh.set_array(plane.values.T)
+        for ax, image, plane in zip(axes[0], drawn, planes[k], strict=True):
+            image.set_data(plane.values.T)
             if front and plane.values.min() < 0 < plane.values.max():
                 lines = ax.contour(plane.x, plane.y, plane.values.T, levels=[0.0], colors="white", linewidths=1.6)
                 fronts.append(lines)

@@ -1,7 +1,7 @@
 """Constraints that turn an initial-value problem into a variational inequality."""
 
 from collections.abc import Callable
-from typing import Literal, final, get_args
+from typing import Literal, final
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, require_finite
 
 Monotone = Literal["decreasing", "increasing"]
+_WORDS: dict[str, Monotone] = {"decreasing": "decreasing", "increasing": "increasing"}
 
 
 @final
@@ -38,7 +39,7 @@ class Constraint(eqx.Module):
         self,
         lower: ArrayInput | Callable | None = None,
         upper: ArrayInput | Callable | None = None,
-        monotone: Monotone | None = None,
+        monotone: str | None = None,
     ):
         r"""**Arguments:**
 
@@ -48,12 +49,12 @@ class Constraint(eqx.Module):
 
         **Raises:** `ValueError` if a number is not finite, `monotone` is another word, or nothing is constrained.
         """
-        if monotone is not None and monotone not in get_args(Monotone):
+        if monotone is not None and monotone not in _WORDS:
             raise ValueError(f"`monotone` must be 'decreasing', 'increasing' or None, got {monotone!r}.")
         if lower is None and upper is None and monotone is None:
             raise ValueError("`Constraint` needs `lower`, `upper` or `monotone`; for no constraint pass None.")
         self.lower, self.upper = _obstacle(lower, "lower"), _obstacle(upper, "upper")
-        self.monotone = monotone
+        self.monotone = None if monotone is None else _WORDS[monotone]
 
     def project(self, t: ScalarLike, x: Point, u: Scalar) -> Scalar:
         """The admissible value nearest to `u` at one point."""

@@ -174,22 +174,25 @@ def level_sets_figure(planes: Sequence[Plane], targets: Sequence[np.ndarray]) ->
     return figure
 
 
-def convergence_figure(sizes: Sequence[int], curves: dict[str, Sequence[float]], words: str) -> "Figure":
-    """Errors against the number of nodes, double logarithmic, each with the nearest whole order as a dashed slope.
+def convergence_figure(
+    sizes: Sequence[int], curves: dict[str, tuple[Sequence[float], float | None]], words: str
+) -> "Figure":
+    """Errors against the number of nodes, double logarithmic, each with the nearest whole order as a slope.
 
     **Arguments:**
 
-    - `sizes`: nodes along an axis. - `curves`: by name, the errors, one a size; those at 0 are left out.
+    - `sizes`: nodes along an axis. - `curves`: by name, the errors, one a size, and the observed order;
+      errors at 0 are left out.
     - `words`: the name of the vertical axis.
     """
     figure, ax = new_figure(6.2, 4.0)
     tidy(ax, "both")
-    for (name, errors), colour, marker in zip(curves.items(), (BLUE, ORANGE), "os", strict=False):
+    for (name, (errors, observed)), colour, marker in zip(curves.items(), (BLUE, ORANGE), "os", strict=False):
         n, e = np.asarray([(n, e) for n, e in zip(sizes, errors, strict=True) if e > 0], float).reshape(-1, 2).T
         if n.size == 0:
             continue
         ax.plot(n, e, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
-        order = round(-np.polyfit(np.log(n), np.log(e), 1)[0]) if n.size > 1 else 0
+        order = 0 if observed is None else round(observed)
         if 1 <= order <= 8:
             slope = e[-1] * (n / n[-1]) ** -float(order)
             ax.plot(n, 0.6 * slope, color=colour, linestyle=(0, (4, 3)), linewidth=1.0, label=f"slope {order}")
@@ -199,14 +202,24 @@ def convergence_figure(sizes: Sequence[int], curves: dict[str, Sequence[float]],
     ax.minorticks_off()
     ax.set_xlabel("n, nodes along an axis")
     ax.set_ylabel(words)
-    ax.legend(frameon=False, fontsize=9)
+    if ax.lines:
+        ax.legend(frameon=False, fontsize=9)
     return figure
 
 
 def draw_plane(ax: "Axes", plane: Plane, low: float, high: float) -> Any:
     """An image of the plane without level lines, quick to draw again with other values."""
-    drawn = ax.pcolormesh(
-        plane.x, plane.y, plane.values.T, cmap=FIELD_COLOURS, vmin=low, vmax=high, shading="gouraud", rasterized=True
+    dx, dy = (float(line[1] - line[0]) / 2 for line in (plane.x, plane.y))
+    extent = (plane.x[0] - dx, plane.x[-1] + dx, plane.y[0] - dy, plane.y[-1] + dy)
+    drawn = ax.imshow(
+        plane.values.T,
+        cmap=FIELD_COLOURS,
+        vmin=low,
+        vmax=high,
+        extent=extent,
+        origin="lower",
+        aspect="auto",
+        interpolation="bilinear",
     )
     _frame(ax, plane)
     return drawn
@@ -224,7 +237,7 @@ def _is_square(plane: Plane) -> bool:
     """Whether both axes carry the same unit, so that a circle should look like one."""
     units = [name.rpartition("[")[2] for name in plane.names]
     ratio = np.ptp(plane.y) / np.ptp(plane.x)
-    return units[0] == units[1] and 0.4 < ratio < 2.5
+    return units[0] == units[1] and bool(0.4 < ratio < 2.5)
 
 
 def _frame(ax: "Axes", plane: Plane) -> None:
@@ -266,6 +279,11 @@ def _draw_error(ax: "Axes", plane: Plane, largest: float) -> Any:
         plane.x, plane.y, plane.values.T, cmap=_ERROR_COLOURS, norm=norm, shading="nearest", rasterized=True
     )
     _frame(ax, plane)
+    measured = np.isfinite(plane.values)
+    if not measured.all():
+        for limit, line, axis in ((ax.set_xlim, plane.x, 1), (ax.set_ylim, plane.y, 0)):
+            ends = line[measured.any(axis=axis)]
+            limit(ends.min(), ends.max())
     return drawn
 
 

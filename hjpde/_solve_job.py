@@ -24,6 +24,7 @@ from hjpde.solvers import AbstractSolver, FiniteDifference, Grid, Hopf, HopfCole
 CLOSED_FORMS: dict[str, type[AbstractSolver]] = {"HopfCole": HopfCole, "HopfLax": HopfLax, "Hopf": Hopf}
 SOLVER_NAMES = ("FiniteDifference", "Spectral", *CLOSED_FORMS)
 LEAST_N = 16
+Norm = Literal["l1", "linf"]
 _MOST_STEPS = 1_000_000
 _WARM_UP = 1e-3
 
@@ -99,22 +100,18 @@ class SolveJob:
         """Whether errors are known."""
         return self.finest.exact is not None
 
-    def orders(self, norm: Literal["l1", "linf"]) -> list[float | None]:
-        """The observed order from each grid to the next; the first has none, nor has an error of rounding's size."""
-        errors = [getattr(run, norm) for run in self.runs]
-        orders: list[float | None] = [None]
-        for i in range(1, len(self.runs)):
-            coarse, fine = errors[i - 1], errors[i]
-            if coarse is None or fine is None or min(coarse, fine) <= self._rounding():
-                orders.append(None)
-            else:
-                orders.append(math.log(coarse / fine) / math.log(self.runs[i - 1].width / self.runs[i].width))
+    def orders(self, norm: Norm) -> list[float | None]:
+        """The observed order from each grid to the next; none for the first, nor from an error at its floor."""
+        pairs = self._pairs(norm)
+        orders: list[float | None] = [None] * len(self.runs)
+        for i in range(1, len(pairs)):
+            (coarse_width, coarse), (fine_width, fine) = pairs[i - 1 : i + 1]
+            orders[i] = math.log(coarse / fine) / math.log(coarse_width / fine_width)
         return orders
 
-    def order(self, norm: Literal["l1", "linf"]) -> float | None:
-        """The slope of a line through the logarithms of errors and widths, of all grids above rounding."""
-        pairs = [(run.width, getattr(run, norm)) for run in self.runs]
-        pairs = [(width, error) for width, error in pairs if error is not None and error > self._rounding()]
+    def order(self, norm: Norm) -> float | None:
+        """The slope of a line through the logarithms of errors and widths, up to the first error at its floor."""
+        pairs = self._pairs(norm)
         if len(pairs) < 2:
             return None
         widths, errors = np.log(np.asarray(pairs)).T
@@ -126,14 +123,33 @@ class SolveJob:
         With errors $C h^p$ and widths in the ratio $\rho$, the differences have the ratio $\rho^p + 1$.
         """
         coarse, fine = (getattr(run, norm) for run in self.runs[:2])
-        if coarse is None or fine is None or min(coarse, fine) <= self._rounding() or coarse <= fine:
+        if coarse is None or fine is None or min(coarse, fine) <= self._floor() or coarse <= fine:
             return None
         ratio = math.sqrt(self.runs[0].width / self.runs[2].width)
-        return math.log(coarse / fine - 1) / math.log(ratio) if coarse > fine else None
+        return math.log(coarse / fine - 1) / math.log(ratio)
 
-    def _rounding(self) -> float:
+    def _pairs(self, norm: str) -> list[tuple[float, float]]:
+        """Widths and errors from the coarsest grid to the first whose error no finer grid can lower."""
+        if self.solver in CLOSED_FORMS:
+            return []
+        pairs = []
+        for run in self.runs:
+            error = getattr(run, norm)
+            if error is None or error == 0:
+                break
+            pairs.append((run.width, error))
+            if error <= self._floor():
+                break
+        return pairs
+
+    def _floor(self) -> float:
+        """The size of rounding, or of the tolerance of the time steps."""
         values = self.finest.values
-        return 20 * float(np.finfo(values.dtype).eps) * max(1.0, float(np.max(np.abs(values))))
+        relative = 20 * float(np.finfo(values.dtype).eps)
+        solver = make_solver(self.solver, self.finest.grid, self.settings)
+        if isinstance(solver, Spectral):
+            relative = float(solver.rtol)
+        return relative * max(1.0, float(np.max(np.abs(values))))
 
 
 def prepare(name: str, settings: SolveSettings) -> tuple[Entry, AbstractProblem, str]:

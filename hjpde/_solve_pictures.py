@@ -20,7 +20,7 @@ from hjpde._plotting_solution import (
 from hjpde._problem import InitialValueProblem
 from hjpde._report import Picture
 from hjpde._solution import Solution
-from hjpde._solve_job import CLOSED_FORMS, GridRun, SolveJob, exact_values, history
+from hjpde._solve_job import CLOSED_FORMS, GridRun, Norm, SolveJob, exact_values, history
 from hjpde._types import Point, Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import ControlAffine, Eikonal, Transport
@@ -103,9 +103,6 @@ def _fields(job: SolveJob, progress: bool) -> list[Picture]:
         curves = _characteristics(problem, solution, run.grid, job.t)
     plane = _plane(run.grid, run.values, names, (0, 1), f"u at t = {job.t:.3g}")
     errors = _errors(job, [(0, 1)])
-    if errors is not None:
-        # Of the right panel, which has the colours of the error.
-        errors = [errors[0]]
     caption = f"The solution at t = {job.t:.3g} on the finest grid as colour, with level lines"
     if front:
         caption += " and, in orange, the set $u = 0$"
@@ -171,31 +168,29 @@ def _level_sets(job: SolveJob) -> Picture:
 
 
 def _convergence(job: SolveJob) -> list[Picture]:
-    sizes = [run.n for run in job.runs]
-    if job.has_reference:
-        curves = {"mean (L1)": [run.l1 or 0.0 for run in job.runs], "largest": [run.linf or 0.0 for run in job.runs]}
-        caption = "Errors at the final time. Dashed: the nearest whole order."
-        if job.solver in CLOSED_FORMS:
-            caption = "Errors at the final time: a closed form has none but rounding, on every grid."
-        return [Picture("convergence", convergence_figure(sizes, curves, "error of u [1]"), "Errors by size.", caption)]
-    coarse = job.runs[:-1]
-    curves = {
-        "mean (L1)": [run.difference_l1 or 0.0 for run in coarse],
-        "largest": [run.difference_linf or 0.0 for run in coarse],
-    }
-    figure = convergence_figure(sizes[:-1], curves, f"difference of u to n = {sizes[-1]} [1]")
-    caption = (
-        "Differences to the finest grid, not errors: no exact solution is known. Their slope is steeper than the order."
-    )
-    return [Picture("convergence", figure, "Differences to the finest grid by size.", caption)]
+    runs = job.runs if job.has_reference else job.runs[:-1]
+    words, caption = "error of u [1]", "Errors at the final time. Dashed: the nearest whole order."
+    if job.solver in CLOSED_FORMS:
+        caption = "Errors at the final time: those of a closed form do not depend on the grid."
+    if not job.has_reference:
+        words = f"difference of u to n = {job.finest.n} [1]"
+        caption = "Differences to the finest grid, not errors: no exact solution is known."
+    prefix = "" if job.has_reference else "difference_"
+    curves = {}
+    norms: dict[Norm, str] = {"l1": "mean (L1)", "linf": "largest"}
+    for norm, name in norms.items():
+        errors = [getattr(run, prefix + norm) or 0.0 for run in runs]
+        curves[name] = errors, job.order(norm) if job.has_reference else None
+    figure = convergence_figure([run.n for run in runs], curves, words)
+    return [Picture("convergence", figure, f"{words} by size of the grid.", caption)]
 
 
 def _error_words(job: SolveJob, where: str) -> str:
     if not job.has_reference:
         return ""
-    masked = "; grey is left out, for the box's sides spoil the solution there" if not job.finest.mask.all() else ""
+    masked = ", where the box's sides have not spoilt the solution" if not job.finest.mask.all() else ""
     return (
-        f". {where}, the error: white is none, and the scale is logarithmic beyond a hundredth of the largest{masked}"
+        f". {where}, the error{masked}: white is none, and the scale is logarithmic beyond a hundredth of the largest"
     )
 
 

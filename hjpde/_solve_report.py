@@ -214,7 +214,7 @@ def _how_to_read(job: SolveJob) -> str:
     return words + (
         f"Errors are taken at the final time {where}: L1 is the mean of their sizes, L∞ the largest. The order is the "
         "power of the mesh width by which an error falls from one grid to the next; it is left out where an error is "
-        "of the size of rounding."
+        "already of the size of rounding, or of the tolerance of the time steps."
     )
 
 
@@ -222,9 +222,9 @@ def _caption(job: SolveJob) -> str:
     if job.has_reference:
         orders = [job.order("l1"), job.order("linf")]
         if job.solver in CLOSED_FORMS:
-            return "A closed form, sampled on each grid: there is nothing to converge, what is left is rounding."
+            return "A closed form, or an integral of one, sampled on each grid: its error does not depend on the grid."
         if None in orders:
-            return f"Errors at t = {job.t:.3g}. Errors of rounding's size show no order."
+            return f"Errors at t = {job.t:.3g}. Errors of the size of rounding show no order."
         words = "over the three grids the order is"
         return f"Errors at t = {job.t:.3g}; {words} {orders[0]:.2f} (L1), {orders[1]:.2f} (L∞)."
     order = job.self_order("difference_l1")

@@ -81,11 +81,15 @@ def _coasting(t: ScalarLike, x: Point) -> Float[Array, " d"]:
 
 def _miss(t: Scalar, x: Float[Array, "2"]) -> Scalar:
     def support(q: Float[Array, "2"]) -> Scalar:
-        # The integrand is the modulus of an affine function with these two end values.
-        first, last = jnp.abs(q[1]), jnp.abs(q[1] + q[0] * t)
-        total = first + last
-        same_sign = q[1] * (q[1] + q[0] * t) >= 0
-        mean = jnp.where(same_sign, total, (first**2 + last**2) / jnp.where(total > 0, total, 1))
-        return t * mean / 2
+        # The integrand is the modulus of an affine function with these two end values. The second form has the
+        # right derivative where one of them is 0, which the modulus's own, taken to be 0 there, has not.
+        first, last = q[1], q[1] + q[0] * t
+        same_sign, gap = first * last > 0, last - first
+        twice_mean = jnp.where(
+            same_sign,
+            jnp.abs(first + last),
+            (last * jnp.abs(last) - first * jnp.abs(first)) / jnp.where(same_sign | (gap == 0), 1, gap),
+        )
+        return t * twice_mean / 2
 
     return distance_to_convex(jnp.stack([x[0] + t * x[1], x[1]]), support)

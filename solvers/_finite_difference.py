@@ -73,7 +73,7 @@ class FiniteDifference(AbstractSteppingSolver):
         cfl: float = 0.75,
         speed_bound: ArrayInput | Callable | None = None,
         front: float | None = None,
-        interpolation: InterpolationOrder | None = None,
+        interpolation: str | None = None,
         max_steps: int = 4096,
         diffusion_stages: int = 16,
     ):
@@ -108,7 +108,7 @@ class FiniteDifference(AbstractSteppingSolver):
         words = ("auto", *get_args(Flux))
         if flux not in words:
             raise ValueError(f"`flux` must be one of {', '.join(map(repr, words))}, got {flux!r}.")
-        if interpolation not in (None, "cubic", "linear"):
+        if interpolation is not None and interpolation not in _INTERPOLATIONS:
             raise ValueError(f"`interpolation` must be 'cubic' or 'linear', got {interpolation!r}.")
         for name, count, least in (("max_steps", max_steps, 1), ("diffusion_stages", diffusion_stages, 3)):
             if isinstance(count, bool) or not isinstance(count, int) or count < least:
@@ -128,7 +128,8 @@ class FiniteDifference(AbstractSteppingSolver):
         self.speed_bound = _as_bound(speed_bound, grid.dim)
         self.grid, self.order, self.time_order = grid, order, time_order
         self.flux, self.max_steps, self.diffusion_stages = flux, max_steps, diffusion_stages
-        self.interpolation = interpolation or ("linear" if order == 1 else "cubic")
+        by_order: InterpolationOrder = "linear" if order == 1 else "cubic"
+        self.interpolation = by_order if interpolation is None else _INTERPOLATIONS[interpolation]
 
     def why_not(self, problem: InitialValueProblem) -> str | None:
         if problem.dim is not None and problem.dim != self.grid.dim:
@@ -209,6 +210,7 @@ class FiniteDifference(AbstractSteppingSolver):
         return Solution(evaluator, saved, solver="FiniteDifference", result=history.result, counts=counts, notes=notes)
 
 
+_INTERPOLATIONS: dict[str, InterpolationOrder] = {"linear": "linear", "cubic": "cubic"}
 _SPACE = {1: "first-order upwind", 3: "WENO3", 5: "WENO5"}
 
 
