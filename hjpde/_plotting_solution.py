@@ -138,7 +138,7 @@ def fields_figure(
 def times_figure(planes: Sequence[Plane], front: bool = False) -> "Figure":
     """One plane at several times, side by side in the same colours; titles tell the times."""
     width, height = plane_size(planes, 2.3, 0.3)
-    figure, axes = new_figure(len(planes) * width + 0.9, height + 0.25, 1, len(planes), sharey=True, squeeze=False)
+    figure, axes = new_figure(len(planes) * width + 0.9, height, 1, len(planes), sharey=True, squeeze=False)
     levels = _levels([plane.values for plane in planes])
     drawn = [_draw_field(ax, plane, levels, front) for ax, plane in zip(axes[0], planes, strict=True)]
     for ax in axes[0]:
@@ -230,7 +230,7 @@ def plane_size(planes: Sequence[Plane], width: float, beside: float) -> tuple[fl
     if not _is_square(planes[0]):
         return width, 0.82 * width
     ratio = max(float(np.ptp(plane.y) / np.ptp(plane.x)) for plane in planes)
-    return width, float(np.clip(ratio, 0.45, 1.4)) * (width - beside) + 0.7
+    return width, float(np.clip(ratio, 0.45, 1.4)) * (width - beside) + 0.6
 
 
 def _is_square(plane: Plane) -> bool:

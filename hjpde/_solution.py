@@ -133,8 +133,8 @@ class Solution(eqx.Module):
         self._notes = tuple((notes or {}).items())
 
     @property
-    def evaluator(self) -> AbstractEvaluator:
-        """The function behind the solution."""
+    def evaluator(self) -> Any:
+        """The function behind the solution, an `AbstractEvaluator`; on a grid it also has `grid`, `ts`, `us`."""
         return eqx.combine(self._arrays, self._structure)
 
     @property

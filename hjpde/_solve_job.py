@@ -1,12 +1,10 @@
 """The work of `hjpde solve`: a worked problem on three grids, its errors, and what they fall by."""
 
-import contextlib
 import dataclasses
 import difflib
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, final
 
 import equinox as eqx
@@ -14,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hjpde._memory import resident_growth
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, SavedOnGrid, Solution
 from hjpde._solve import SolveError, solve
@@ -304,7 +303,7 @@ def _run(
         return solution, values, time.perf_counter() - start
 
     compile_seconds = timed(_WARM_UP * t, progress)[2]
-    with _memory() as peak:
+    with resident_growth() as peak:
         solution, values, seconds = timed(t, progress)
     exact = exact_values(worked, grid, t)
     mask = np.asarray(entry.mask(jnp.asarray(t, grid.lower.dtype), grid.points))
@@ -379,26 +378,6 @@ def _datum_values(problem: InitialValueProblem, grid: Grid):
 @eqx.filter_jit
 def _batch(solution: Solution, t: Scalar, grid: Grid):
     return solution.batch(t, grid.points)
-
-
-@contextlib.contextmanager
-def _memory():
-    """Yields a list that, afterwards, holds the rise of the resident memory's peak in bytes; empty if not known."""
-    found: list[int] = []
-    try:
-        # Begins the peak anew at what is held now.
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _resident_peak()
-    except OSError:
-        before = None
-    yield found
-    if before is not None:
-        found.append(max(0, _resident_peak() - before))
-
-
-def _resident_peak() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def _plain(value: Any) -> Any:

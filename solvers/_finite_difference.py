@@ -113,10 +113,10 @@ class FiniteDifference(AbstractSteppingSolver):
         for name, count, least in (("max_steps", max_steps, 1), ("diffusion_stages", diffusion_stages, 3)):
             if isinstance(count, bool) or not isinstance(count, int) or count < least:
                 raise ValueError(f"`{name}` must be an integer of at least {least}, got {count!r}.")
-        short = [n for n in grid.shape if n <= GHOST_CELLS[order]]
+        short = [n for n in grid.shape if n <= GHOST_CELLS[order]]  # pyright: ignore
         if short:
             raise ValueError(
-                f"`grid` has an axis of {short[0]} nodes; order {order} needs at least {GHOST_CELLS[order] + 1}."
+                f"`grid` has an axis of {short[0]} nodes; order {order} needs at least {GHOST_CELLS[order] + 1}."  # pyright: ignore
             )
         dtype = grid.lower.dtype
         self.cfl = positive_scalar(cfl, "cfl", dtype)
@@ -126,7 +126,7 @@ class FiniteDifference(AbstractSteppingSolver):
         if self.front is not None:
             require_finite(self.front, "front")
         self.speed_bound = _as_bound(speed_bound, grid.dim)
-        self.grid, self.order, self.time_order = grid, order, time_order
+        self.grid, self.order, self.time_order = grid, order, time_order  # pyright: ignore
         self.flux, self.max_steps, self.diffusion_stages = flux, max_steps, diffusion_stages
         by_order: InterpolationOrder = "linear" if order == 1 else "cubic"
         self.interpolation = by_order if interpolation is None else _INTERPOLATIONS[interpolation]

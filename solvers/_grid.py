@@ -59,8 +59,10 @@ class Grid(eqx.Module):
     def over(domain: Domain, shape: int | Sequence[Any] | np.ndarray) -> "Grid":
         """The grid with the ends and the periodicity of a `hjpde.Domain`.
 
-        **Raises:** `ValueError` as the constructor does.
+        **Raises:** `ValueError` as the constructor does, or if there is no domain.
         """
+        if domain is None:
+            raise ValueError("`domain` must be a `hjpde.Domain`, got None: the problem is posed on the whole space.")
         return Grid(domain.lower, domain.upper, shape, domain.periodic)
 
     @property

@@ -96,7 +96,7 @@ class SemiDiscretisation(eqx.Module):
             None if sides is None else tuple(Dirichlet(0.0) if isinstance(side, Dirichlet) else side for side in sides)
             for sides in self.boundary
         ]
-        return impose(out, self.grid, tuple(still), t)
+        return impose(out, self.grid, tuple(still), t)  # pyright: ignore
 
     def rate(self, t: Scalar, v: Field) -> Field:
         """$u_t$, all of it."""
@@ -182,7 +182,7 @@ class SemiDiscretisation(eqx.Module):
             else tuple(Dirichlet(_RateOf(side)) if isinstance(side, Dirichlet) else side for side in sides)
             for sides in self.boundary
         ]
-        return impose(rate, self.grid, tuple(moving), t)
+        return impose(rate, self.grid, tuple(moving), t)  # pyright: ignore
 
     def _too_fast(self, t: Scalar, v: Field) -> Bool[Array, "..."]:
         left, right = self._one_sided(t, v, self.order)

@@ -95,7 +95,7 @@ class TimeLoop(eqx.Module):
         return LoopState(
             t=jnp.where(keep, t1, state.t),
             y=jnp.where(keep, y1, state.y),
-            next_t=next_t,
+            next_t=jnp.asarray(next_t),
             controller_state=controller_state,
             failure=jnp.where(keep, failure, 0),
             steps=state.steps + 1,

@@ -220,7 +220,7 @@ def test_characteristics_lead_back_to_where_they_came_from(monkeypatch):
     job = sampled("quadratic-paraboloids", 64, monkeypatch)
     t, worked, grid = job.t, job.worked, job.finest.grid
     assert isinstance(worked, problems.QuadraticMinima)
-    X = jnp.asarray(np.asarray(worked.centres) + [0.2, -0.1])
+    X = jnp.asarray([*np.asarray(worked.centres), 0.2, -0.1])
     exact = hjpde.Solution(Exact(worked), jnp.array([t]), solver="exact")
     curves = np.asarray(_solve_pictures._back_in_time(worked.problem, exact, X, jnp.asarray(t)))
     ends = curves[-1]

@@ -98,7 +98,7 @@ class OneMode(problems.AbstractExactProblem):
 
     def __call__(self, t, x):
         decay = jnp.exp(-self.epsilon * (self.k @ self.A @ self.k) * t)
-        return -self.epsilon * jnp.log1p(self.amplitude * decay * self.mode(self.k @ x))
+        return -self.epsilon * jnp.log1p(self.amplitude * decay * self.mode(self.k @ x))  # pyright: ignore
 
 
 def on_interval(mode, boundary, lower=0.0, upper=np.pi):

@@ -180,7 +180,10 @@ def test_an_interrupted_solve_keeps_what_it_has_and_goes_on(monkeypatch):
     np.testing.assert_array_equal(both.ts, whole.ts)
 
 
-def failing(match, problem, solver, t=0.5, **options):
+Times = float | jax.Array
+
+
+def failing(match, problem, solver, t: Times = 0.5, **options):
     with pytest.raises(hjpde.SolveError, match=match) as failure:
         hjpde.solve(problem, t, solver, **options)
     solution = hjpde.solve(problem, t, solver, throw=False, **options)
@@ -204,7 +207,7 @@ def test_nan_from_the_hamiltonian_is_reported_with_its_time():
             return 1
 
         def __call__(self, t, x, p):
-            return p[0] + jnp.where(t > 0.3, jnp.nan, 0.0)
+            return p[0] + jnp.where(jnp.asarray(t) > 0.3, jnp.nan, 0.0)
 
     problem = hjpde.InitialValueProblem(wave, Broken())
     solution = failing(r"step \d+, t = 0\.3", problem, solvers.FiniteDifference(circle(24)), jnp.array([0.2, 0.6]))
@@ -313,7 +316,7 @@ fields = st.lists(st.floats(-1, 1, width=32), min_size=16, max_size=16).map(lamb
 
 
 @pytest.mark.parametrize("flux", ["godunov", "global"])
-@hypothesis.settings(max_examples=10, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(values=fields, shift=st.integers(1, 15), constant=st.floats(-2, 2, width=32))
 def test_constants_and_translations_pass_through(flux, values, shift, constant):
     u, room = evolved(values, flux), 1e3 * float(jnp.finfo(values.dtype).eps)
@@ -321,7 +324,7 @@ def test_constants_and_translations_pass_through(flux, values, shift, constant):
     np.testing.assert_allclose(evolved(jnp.roll(values, shift), flux), jnp.roll(u, shift), atol=room)
 
 
-@hypothesis.settings(max_examples=10, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(values=fields, bumps=fields)
 def test_comparison_and_contraction(values, bumps):
     """A monotone scheme keeps order; with steps that depend on the data the two solves differ by the time error, so

@@ -151,7 +151,7 @@ def test_the_choice(name):
 class Unknown(AbstractHamiltonian):
     """A user's own, with neither a bound nor Godunov's form."""
 
-    dim: int = 2
+    dim: int = 2  # pyright: ignore
 
     def __call__(self, t, x, p):
         return p[0] * p[1]

@@ -18,7 +18,7 @@ def waves(x):
     return jnp.cos(x[0]) + 0.5 * jnp.sin(3 * x[0])
 
 
-def solve(constraint, t=0.8, n=48, hamiltonian=None, order=5, **options):
+def solve(constraint, t: float | jax.Array = 0.8, n=48, hamiltonian=None, order=5, **options):
     problem = hjpde.InitialValueProblem(waves, hamiltonian or hjpde.Eikonal(), domain=RING, constraint=constraint)
     solver = solvers.FiniteDifference(solvers.Grid.over(RING, n), order, **options)
     return hjpde.solve(problem, t, solver=solver)
