@@ -68,7 +68,15 @@ class TimeLoop(eqx.Module):
         failure = self.inspect(t, y)
         zero = jnp.zeros((), jnp.int32)
         return LoopState(
-            t, y, next_t, controller_state, failure, zero, zero, jnp.asarray(jnp.inf, t.dtype), jnp.zeros_like(t)
+            t,
+            y,
+            jnp.asarray(next_t),
+            controller_state,
+            failure,
+            zero,
+            zero,
+            jnp.asarray(jnp.inf, t.dtype),
+            jnp.zeros_like(t),
         )
 
     def advance(self, state: LoopState, end: Scalar, max_steps: int) -> LoopState:

@@ -172,7 +172,7 @@ def test_viscosity_that_depends_on_time():
 @pytest.mark.slow
 def test_strong_diffusion_does_not_dictate_the_step():
     case = problems.StrongDiffusion()
-    grid = solvers.Grid.over(case.problem.domain, 256)
+    grid = solvers.Grid.over(case.problem.domain, 256)  # pyright: ignore
     ts = jnp.asarray([0.01, 0.1, 1.0])
     solution = hjpde.solve(case.problem, ts, solver=solvers.FiniteDifference(grid))
     assert int(solution.stats["steps"]) <= 500
@@ -444,7 +444,7 @@ def test_backward_in_time(sign):
     if sign < 0:
         H = hjpde.TimeReversed(hjpde.Quadratic(), 0.1)
     problem = hjpde.InitialValueProblem(lambda x: sign * case(0.0, x), H, domain=case.problem.domain)
-    grid = solvers.Grid.over(case.problem.domain, 32)
+    grid = solvers.Grid.over(case.problem.domain, 32)  # pyright: ignore
     solution = hjpde.solve(problem, 0.1, solver=solvers.FiniteDifference(grid))
     np.testing.assert_allclose(sign * solution.evaluator.us[-1], exact_values(case, 0.1, grid), atol=5e-4)
     # -u solves the reversed problem from -g, to rounding.

@@ -159,7 +159,7 @@ def test_vanishing_viscosity():
     """u_eps tends to the viscosity solution: at the rate eps in L1, past the kink."""
     inviscid = problems.BurgersPotential()
     domain = inviscid.problem.domain
-    grid = solvers.Grid.over(domain, 128)
+    grid = solvers.Grid.over(domain, 128)  # pyright: ignore
     exact = grid.sample(lambda x: inviscid(1.5, x))
 
     @jax.jit

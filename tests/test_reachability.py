@@ -78,7 +78,7 @@ def test_a_tube_is_the_running_minimum():
 def test_the_double_integrator_reaches_the_origin_in_the_least_time():
     case = problems.DoubleIntegrator()
     domain = case.problem.domain
-    grid = solvers.Grid.over(domain, (41, 41))
+    grid = solvers.Grid.over(domain, (41, 41))  # pyright: ignore
     solution = hjpde.solve(case.problem, 1.0, solver=solvers.FiniteDifference(grid, 5))
     points = grid.points.reshape(-1, 2)
     # Away from the sides, whose values are extrapolated.
@@ -97,7 +97,7 @@ def test_the_double_integrator_reaches_the_origin_in_the_least_time():
 def test_avoiding_an_obstacle_costs_time():
     """Reach-avoid: where the car must not go, the value stays high."""
     case = problems.DoubleIntegrator()
-    grid = solvers.Grid.over(case.problem.domain, (21, 21))
+    grid = solvers.Grid.over(case.problem.domain, (21, 21))  # pyright: ignore
 
     def wall(t, x):
         return 2.5 - 4 * jnp.abs(x[0] - 1.5)
