@@ -309,6 +309,7 @@ def test_compiled_and_batched():
 
 
 @double_only
+@pytest.mark.slow
 def test_a_batch_of_gradients():
     parameters = jnp.asarray([[1.0, 0.5], [0.6, 0.9]])
     batch = jax.jit(jax.vmap(jax.grad(weighted)))(parameters)
@@ -320,12 +321,11 @@ def test_a_batch_of_gradients():
 @pytest.mark.parametrize(
     "options, point, bound",
     [
-        ({"t": SMOOTH}, [1.0, 0.5], 1e-6),
-        ({"t": SMOOTH, "flux": "local"}, [1.0, 0.5, 0.1], 1e-6),
-        ({"t": SMOOTH, "flux": "global"}, [1.0, 0.5], 1e-5),
-        ({"t": KINKED, "flux": "local"}, [1.0, 0.5], None),
+        pytest.param({"t": SMOOTH}, [1.0, 0.5], 1e-6, marks=pytest.mark.slow, id="godunov"),
+        pytest.param({"t": SMOOTH, "flux": "local"}, [1.0, 0.5, 0.1], 1e-6, marks=pytest.mark.slow, id="local-viscous"),
+        pytest.param({"t": SMOOTH, "flux": "global"}, [1.0, 0.5], 1e-5, marks=pytest.mark.slow, id="global"),
+        pytest.param({"t": KINKED, "flux": "local"}, [1.0, 0.5], None, id="kinked"),
     ],
-    ids=["godunov", "local-viscous", "global", "kinked"],
 )
 def test_gradients(options, point, bound):
     """To datum, Hamiltonian and viscosity: reverse against forward mode, and central differences where it is smooth."""
@@ -342,7 +342,13 @@ def test_gradients(options, point, bound):
 
 
 @double_only
-@pytest.mark.parametrize("viscosity", [0.1, lambda t, x: jnp.full((1, 1), 0.1, x.dtype)], ids=["exact", "stages"])
+@pytest.mark.parametrize(
+    "viscosity",
+    [
+        pytest.param(0.1, marks=pytest.mark.slow, id="exact"),
+        pytest.param(lambda t, x: jnp.full((1, 1), 0.1, x.dtype), id="stages"),
+    ],
+)
 def test_the_gradient_to_a_boundary_value(viscosity):
     @jax.jit
     def middle(value):
