@@ -138,7 +138,8 @@ class SemiDiscretisation(eqx.Module):
         """The first of the codes whose trouble is met anywhere, or 0."""
         code = jnp.zeros((), jnp.int32)
         for found, where in reversed(self._troubles(t, v)):
-            code = jnp.where(jnp.any(where), jnp.int32(found), code)
+            # Counted in floating point, as XLA runs a loop without any floating-point reduction on one thread only.
+            code = jnp.where(jnp.sum(where, dtype=v.dtype) > 0, jnp.int32(found), code)
         return code
 
     def locate(self, t: Scalar, v: Field, code: Int[Array, ""]) -> Float[Array, " d"]:
