@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 
 from hjpde._memory import resident_growth
 from hjpde._problem import InitialValueProblem
@@ -26,6 +27,7 @@ LEAST_N = 16
 Norm = Literal["l1", "linf"]
 _MOST_STEPS = 1_000_000
 _WARM_UP = 1e-3
+_SELF_ORDERS = (0.05, 12.0)
 
 
 @final
@@ -119,13 +121,19 @@ class SolveJob:
     def self_order(self, norm: Literal["difference_l1", "difference_linf"]) -> float | None:
         r"""The order that the differences to the finest of three grids tell.
 
-        With errors $C h^p$ and widths in the ratio $\rho$, the differences have the ratio $\rho^p + 1$.
+        With errors $C h^p$ on widths $h_1 > h_2 > h_3$ the differences have the ratio
+        $(h_1^p - h_3^p)/(h_2^p - h_3^p)$, which grows with `p`.
         """
         coarse, fine = (getattr(run, norm) for run in self.runs[:2])
-        if coarse is None or fine is None or min(coarse, fine) <= self._floor() or coarse <= fine:
+        if coarse is None or fine is None or min(coarse, fine) <= self._floor():
             return None
-        ratio = math.sqrt(self.runs[0].width / self.runs[2].width)
-        return math.log(coarse / fine - 1) / math.log(ratio)
+        h1, h2 = (run.width / self.finest.width for run in self.runs[:2])
+
+        def excess(p: float) -> float:
+            return (h1**p - 1) / (h2**p - 1) - coarse / fine
+
+        low, high = _SELF_ORDERS
+        return None if excess(low) >= 0 or excess(high) <= 0 else float(scipy.optimize.brentq(excess, low, high))
 
     def _pairs(self, norm: str) -> list[tuple[float, float]]:
         """Widths and errors from the coarsest grid to the first whose error no finer grid can lower."""
@@ -147,7 +155,8 @@ class SolveJob:
         relative = 20 * float(np.finfo(values.dtype).eps)
         solver = make_solver(self.solver, self.finest.grid, self.settings)
         if isinstance(solver, Spectral):
-            relative = float(solver.rtol)
+            # What the tolerance lets through at each step adds up.
+            relative = float(solver.rtol) * int(self.finest.solution.stats["steps"])
         return relative * max(1.0, float(np.max(np.abs(values))))
 
 
@@ -181,6 +190,8 @@ def run_job(name: str, settings: SolveSettings, progress: bool, say: Callable[[s
     the user stops it.
     """
     entry, worked, solver = prepare(name, settings)
+    if solver == "FiniteDifference" and settings.cfl is None:
+        settings = dataclasses.replace(settings, cfl=entry.cfl)
     t = entry.time if settings.t is None else settings.t
     sizes = entry.sizes if settings.n is None else (settings.n // 4, settings.n // 2, settings.n)
     grids = [Grid.over(_domain(worked.problem), entry.shape(n)) for n in sizes]

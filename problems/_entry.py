@@ -36,6 +36,8 @@ class Entry:
     - `proportions`: the axes' numbers of points relative to `n`; `None` for `n` on every axis.
     - `measured`: tells of `(t, x)` whether errors are measured there, where the domain's artificial sides spoil a
       part of it; `None` for everywhere.
+    - `cfl`: the part of the stable step with which finite differences are to be run, so short that the error in space
+      is seen; `None` for the solver's own.
     - `viscous`: whether the reference holds for any positive viscosity, or only for the problem's own.
     """
 
@@ -52,6 +54,7 @@ class Entry:
     plot: Plot = "contours"
     proportions: tuple[float, ...] | None = None
     measured: Callable[[ScalarLike, Point], Bool[Array, ""]] | None = None
+    cfl: float | None = None
     viscous: bool = False
 
     def build(self, viscosity: float | None = None) -> AbstractProblem:

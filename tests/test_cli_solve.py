@@ -325,6 +325,16 @@ def test_differences_to_the_finest_tell_the_order(job, order):
     assert with_errors(job, [1e-3, 1e-3, None], "difference_l1").self_order("difference_l1") is None
 
 
+def test_differences_tell_the_order_on_grids_in_any_ratio(job):
+    """Widths of 3 : 1.5 : 1, as of 20, 40 and 60 nodes."""
+    grids = [solvers.Grid([0.0], [1.0], (n,), periodic=True) for n in (20, 40, 60)]
+    runs = [dataclasses.replace(run, grid=grid) for run, grid in zip(job.runs, grids, strict=True)]
+    values = [run.width**1.5 for run in runs]
+    differences = [values[0] - values[2], values[1] - values[2], None]
+    told = with_errors(dataclasses.replace(job, runs=tuple(runs)), differences, "difference_l1")
+    assert told.self_order("difference_l1") == pytest.approx(1.5)
+
+
 def test_errors_are_those_of_the_masked_nodes(job):
     finest = job.finest
     difference = np.abs(finest.values - finest.exact)
