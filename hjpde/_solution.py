@@ -154,30 +154,29 @@ class Solution(eqx.Module):
         only known at run time, and lies outside, gives NaN.
         """
         t, x = self._time_and_point(t, x)
-        return self.evaluator(t, x)
+        return _value(self.evaluator, t, x)
 
     def batch(self, t: ScalarLike, X: ArrayInput) -> Float[Array, "*batch"]:
         """The values at one time and many points of shape `(..., d)`, streamed."""
         X = self._points(X)
         t = self._time(t, X.dtype)
-        return self.evaluator.batch(t, X.reshape(-1, X.shape[-1])).reshape(X.shape[:-1])
+        return _values(self.evaluator, t, X.reshape(-1, X.shape[-1])).reshape(X.shape[:-1])
 
     def gradient(self, t: ScalarLike, x: ArrayInput) -> Float[Array, " d"]:
         r"""The co-state $\nabla u(t, x)$ at one point, shape `(d,)`."""
         t, x = self._time_and_point(t, x)
-        return jax.grad(self.evaluator, argnums=1)(t, x)
+        return _gradient(self.evaluator, t, x)
 
     def batch_gradient(self, t: ScalarLike, X: ArrayInput) -> Float[Array, "*batch d"]:
         r"""The co-states at one time and many points of shape `(..., d)`, streamed."""
         X = self._points(X)
         t = self._time(t, X.dtype)
-        flat = X.reshape(-1, X.shape[-1])
-        return jax.grad(lambda X: jnp.sum(self.evaluator.batch(t, X)))(flat).reshape(X.shape)
+        return _gradients(self.evaluator, t, X.reshape(-1, X.shape[-1])).reshape(X.shape)
 
     def time_derivative(self, t: ScalarLike, x: ArrayInput) -> Scalar:
         r"""$u_t(t, x)$ at one point."""
         t, x = self._time_and_point(t, x)
-        return jax.grad(self.evaluator, argnums=0)(t, x)
+        return _time_derivative(self.evaluator, t, x)
 
     def hessian(self, t: ScalarLike, x: ArrayInput) -> Float[Array, "d d"]:
         """$D^2 u(t, x)$ at one point, shape `(d, d)`.
@@ -190,7 +189,7 @@ class Solution(eqx.Module):
                 "finite differences, or take another solver."
             )
         t, x = self._time_and_point(t, x)
-        return jax.hessian(self.evaluator, argnums=1)(t, x)
+        return _hessian(self.evaluator, t, x)
 
     def laplacian(self, t: ScalarLike, x: ArrayInput) -> Scalar:
         r"""$\Delta u(t, x)$ at one point."""
@@ -202,7 +201,7 @@ class Solution(eqx.Module):
         **Raises:** `ValueError` for a grid solution, which carries no estimate.
         """
         t, x = self._time_and_point(t, x)
-        return self.evaluator.standard_error(t, x)
+        return _standard_error(self.evaluator, t, x)
 
     def to_xarray(
         self,
@@ -277,3 +276,41 @@ class Solution(eqx.Module):
             reason = evaluator.invalid_point(np.asarray(X))
             if reason is not None:
                 raise ValueError(f"`{name}` cannot be evaluated: {reason}.")
+
+
+# Compiled once for each kind of evaluator: operation by operation a quadrature takes many times longer to begin with.
+
+
+@eqx.filter_jit
+def _value(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Scalar:
+    return evaluator(t, x)
+
+
+@eqx.filter_jit
+def _values(evaluator: AbstractEvaluator, t: Scalar, X: Float[Array, "M d"]) -> Float[Array, " M"]:
+    return evaluator.batch(t, X)
+
+
+@eqx.filter_jit
+def _gradient(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Float[Array, " d"]:
+    return jax.grad(evaluator, argnums=1)(t, x)
+
+
+@eqx.filter_jit
+def _gradients(evaluator: AbstractEvaluator, t: Scalar, X: Float[Array, "M d"]) -> Float[Array, "M d"]:
+    return jax.grad(lambda X: jnp.sum(evaluator.batch(t, X)))(X)
+
+
+@eqx.filter_jit
+def _time_derivative(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Scalar:
+    return jax.grad(evaluator, argnums=0)(t, x)
+
+
+@eqx.filter_jit
+def _hessian(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Float[Array, "d d"]:
+    return jax.hessian(evaluator, argnums=1)(t, x)
+
+
+@eqx.filter_jit
+def _standard_error(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Scalar:
+    return evaluator.standard_error(t, x)
