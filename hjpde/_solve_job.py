@@ -133,7 +133,11 @@ class SolveJob:
             return (h1**p - 1) / (h2**p - 1) - coarse / fine
 
         low, high = _SELF_ORDERS
-        return None if excess(low) >= 0 or excess(high) <= 0 else float(scipy.optimize.brentq(excess, low, high))
+        return (
+            None
+            if excess(low) >= 0 or excess(high) <= 0
+            else float(scipy.optimize.root_scalar(excess, bracket=(low, high)).root)
+        )
 
     def _pairs(self, norm: str) -> list[tuple[float, float]]:
         """Widths and errors from the coarsest grid to the first whose error no finer grid can lower."""

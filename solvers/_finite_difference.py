@@ -43,6 +43,9 @@ class FiniteDifference(AbstractSteppingSolver):
     Hamiltonian's and the viscosity's parameters and the boundary values, through all steps: the reverse mode keeps
     about $2\sqrt{\texttt{max\_steps}}$ states.
 
+    Beside a Dirichlet side with viscosity the error falls only between first and second order: the ghost cells of a
+    side where $u_{xx}$ is not 0 are no smooth continuation.
+
     In float32 rounding grows along kinks of a game's value; use float64 to compare two codes there.
 
     ??? cite "References"

@@ -136,6 +136,7 @@ def test_evaluation_outside():
         (dict(speed_bound=[-1.0]), "speed_bound"),
         (dict(speed_bound=[1.0, 1.0]), "speed_bound"),
         (dict(speed_bound=[np.inf]), "speed_bound"),
+        (dict(interpolation="quintic"), "interpolation"),
     ],
 )
 def test_arguments_out_of_range(arguments, name):

@@ -38,6 +38,7 @@ def test_a_masked_plane_is_no_plane():
 ABSOLUTE_VALUE = hjpde.MaxPlanes([[1.0], [-1.0]], [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_the_absolute_value_under_a_square():
     # Each plane alone would give |x| - t, which is off by exactly 1 at (1, 0); the truth is Huber's function.
     solution = hopf(ABSOLUTE_VALUE, hjpde.Quadratic())

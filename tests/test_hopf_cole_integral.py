@@ -63,7 +63,7 @@ def _mixtures(d):
     }
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_quadrature_against_closed_forms(d):
     ts, X = jnp.asarray([0.01, 0.5]), jnp.asarray(np.random.default_rng(7).normal(size=(2, d)))
     for kind, mixture in _mixtures(d).items():
@@ -74,6 +74,7 @@ def test_quadrature_against_closed_forms(d):
         assert np.all(true <= (1e-11 if kind == "form" else 1e-4)), kind
 
 
+@pytest.mark.slow
 def test_gradients_and_hessians_of_the_quadrature():
     datum = hjpde.QuadraticForm([[2.0, 0.3], [0.3, 1.0]], [0.5, -1.0])
     solution, exact = hopf_cole(lambda y: datum(y)), hopf_cole(datum)

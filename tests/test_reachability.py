@@ -113,3 +113,41 @@ def test_avoiding_an_obstacle_costs_time():
     assert float((values[1] - values[0]).min()) >= -1e-12
     assert float((values[1] - grid.sample(lambda x: wall(0.0, x))).min()) >= -1e-12
     assert float((values[1] - values[0]).max()) > 0.05
+
+
+def air3d(shape, order, t):
+    problem = problems.Air3d().problem
+    grid = solvers.Grid.over(problem.domain, shape)  # pyright: ignore
+    return hjpde.solve(problem, t, solvers.FiniteDifference(grid, order, flux="global"))
+
+
+@double_only
+@pytest.mark.parametrize("order, accuracy, room", [(1, "low", 1e-12), (5, "very_high", 1e-9)])
+@pytest.mark.parametrize("shape, t", [((15, 12, 14), 0.5), pytest.param((51, 40, 50), 2.8, marks=pytest.mark.slow)])
+def test_the_tube_of_a_game_is_the_peers(order, accuracy, room, shape, t):
+    hj = pytest.importorskip("hj_reachability")
+    u = air3d(shape, order, t).evaluator.us[-1]
+    box = hj.sets.Box(np.array([-6.0, -10.0, 0.0]), np.array([20.0, 10.0, 2 * np.pi]))
+    grid = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, shape, periodic_dims=2)
+    target = jnp.linalg.norm(grid.states[..., :2], axis=-1) - 5
+    settings = hj.SolverSettings.with_accuracy(accuracy, hamiltonian_postprocessor=hj.solver.backwards_reachable_tube)
+    with jax.numpy_rank_promotion("allow"):
+        theirs = hj.step(settings, hj.systems.Air3d(), grid, 0.0, target, -t, progress_bar=False)
+    np.testing.assert_allclose(u, theirs, rtol=0, atol=room)
+
+
+def test_the_tube_lies_below_its_target_and_is_symmetric():
+    solution = air3d((15, 13, 14), 1, 0.5)
+    target, tube = solution.evaluator.us
+    assert np.all(np.asarray(tube) <= np.asarray(target))
+    # Mirrored in y, with the relative heading reversed, the game is the same.
+    mirrored = jnp.roll(jnp.flip(tube, (1, 2)), 1, axis=2)
+    np.testing.assert_allclose(tube, mirrored, atol=1e3 * float(jnp.finfo(tube.dtype).eps))
+
+
+@pytest.mark.parametrize(
+    "options, name", [({}, "Constraint"), ({"monotone": "falling"}, "monotone"), ({"lower": np.nan}, "lower")]
+)
+def test_constraints_out_of_range_are_refused(options, name):
+    with pytest.raises(ValueError, match=name):
+        hjpde.Constraint(**options)

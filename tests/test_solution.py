@@ -176,6 +176,7 @@ def test_single_precision_stays_single(datum, hamiltonian, viscosity):
     assert batch.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_linear_quadratic_in_single_precision():
     A, point = np.eye(2, dtype=np.float32), jnp.asarray([[0.3, -0.2]])
     constant = hjpde.LinearQuadratic(np.eye(2), np.eye(2), Q=np.eye(2))
