@@ -100,8 +100,7 @@ VISCOUS = (
         make=VariableDiffusion,
         time=1.0,
         sizes=(32, 64, 128),
-        order="4 for order 3 and 5, of the central differences, and 2 for upwinding, but for the transport's 1; the time "
-        "steps are so short that time adds nothing",
+        order="4 with WENO5, that of the central differences; below, that of the transport",
         cfl=0.02,
         plot="profiles",
         viscous=True,
