@@ -66,6 +66,7 @@ def test_the_exported_layer_is_the_exported_problem(regression, getkey):
     np.testing.assert_allclose(regression.layer(x) + u, parabola, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_a_difference_goes_beyond_semiconcave_targets():
     def convex_kink(x):
         return 3 * np.abs(x[:, 0])

@@ -77,6 +77,7 @@ def test_the_condition_is_seen_where_nothing_is_known_of_the_hamiltonian():
     assert bool(hopf(three, hjpde.MomentumFunction(lambda p: -(p @ p))).stats["planes_exact"])
 
 
+@pytest.mark.slow
 def test_a_hamiltonian_of_unknown_curvature_by_brute_force():
     def energy(p):
         return jnp.sin(3 * p[0]) / 2 + p[0] ** 2 / 5

@@ -63,7 +63,7 @@ def _mixtures(d):
     }
 
 
-@pytest.mark.parametrize("d", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("d", [1, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 3))])
 def test_quadrature_against_closed_forms(d):
     ts, X = jnp.asarray([0.01, 0.5]), jnp.asarray(np.random.default_rng(7).normal(size=(2, d)))
     for kind, mixture in _mixtures(d).items():
@@ -83,6 +83,7 @@ def test_gradients_and_hessians_of_the_quadrature():
         np.testing.assert_allclose(one, other, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_quadrature_with_drift_and_cost():
     A, B, c = np.asarray([[0.8, 0.1], [0.1, 0.5]]), np.asarray([[0.2, -0.7], [0.6, 0.1]]), np.asarray([0.3, -0.2])
     H, datum = hjpde.LinearQuadratic(A, B, c, np.eye(2)), hjpde.QuadraticForm([[2.0, 0.3], [0.3, 1.0]], [0.5, -1.0])
@@ -115,6 +116,7 @@ def _double_well(y):
     return jnp.sum((y**2 - 0.25) ** 2)
 
 
+@pytest.mark.slow
 def test_sampling_of_a_convex_datum():
     d = 8
     form = hjpde.QuadraticForm(1.4 * np.eye(d), np.eye(d)[0])

@@ -266,6 +266,7 @@ def test_only_the_perturbed_argument_costs():
     assert equations(1) == equations(2) == 2
 
 
+@pytest.mark.slow
 @needs_x64
 def test_second_reverse_derivative_through_a_loop():
     X, W, b = layer(3, 6, 20, 2)

@@ -221,6 +221,7 @@ def test_burgers_potential_by_its_fourier_series(nu):
     np.testing.assert_allclose(jax.vmap(exact, (None, 0))(t, jnp.asarray(x)[:, None]), series, atol=max(ROUNDING, 1e-9))
 
 
+@pytest.mark.slow
 def test_small_viscosity_tends_to_the_inviscid_solution():
     x, t = jnp.linspace(0, 6, 13)[:, None], 1.5
     inviscid = jax.vmap(problems.BurgersPotential(), (None, 0))(t, x)
@@ -249,6 +250,7 @@ def test_strong_diffusion_by_quadrature_and_in_the_limit():
     np.testing.assert_allclose(exact(5.0, jnp.array([0.3, -1.2])), limit, atol=1e-10 if X64 else 1e-4)
 
 
+@pytest.mark.slow
 def test_the_quadrature_finds_the_viscous_cone_within_its_own_estimate():
     exact = problems.ViscousCone(0.1)
     solution = hjpde.solve(exact.problem, 1.0)
@@ -306,6 +308,7 @@ def test_the_double_integrator_by_a_convex_programme():
         assert abs(np.sqrt(2 * best.cost) - exact(t, x)) < 1e-4
 
 
+@pytest.mark.slow
 def test_zermelo_without_shear_and_along_its_own_course():
     x = points_in(problems.Zermelo(), 20, seed=7, margin=0.25)
     plain, t = problems.Zermelo(shear=0.0), 0.8

@@ -93,6 +93,7 @@ def test_the_double_integrator_reaches_the_origin_in_the_least_time():
     np.testing.assert_allclose(u, u[::-1, ::-1], atol=1e-11)
 
 
+@pytest.mark.slow
 @double_only
 def test_avoiding_an_obstacle_costs_time():
     """Reach-avoid: where the car must not go, the value stays high."""

@@ -170,6 +170,7 @@ def test_matrix_viscosity_in_the_plane(plane):
     assert distance(plane, two_waves, 0.6) <= ERROR
 
 
+@pytest.mark.slow
 def test_the_solution_between_the_nodes_and_its_derivatives(plane):
     X = jnp.array([[0.123, 1.7], [4.4, -0.9], [9.0, 20.0]])
     np.testing.assert_allclose(plane.batch(0.3, X), jax.vmap(lambda x: two_waves(0.3, x))(X), atol=ERROR)
@@ -184,6 +185,7 @@ def test_the_solution_between_the_nodes_and_its_derivatives(plane):
         plane.standard_error(0.3, x)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_between_saved_times_the_error_is_of_order_four():
     exact, x = problems.ColeHopfCosine(0.5, 0.5), jnp.array([0.7])
