@@ -11,8 +11,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 
+from hjpde._convergence import order_of_differences
 from hjpde._memory import resident_growth
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, SavedOnGrid, Solution
@@ -27,7 +27,6 @@ LEAST_N = 16
 Norm = Literal["l1", "linf"]
 _MOST_STEPS = 1_000_000
 _WARM_UP = 1e-3
-_SELF_ORDERS = (0.05, 12.0)
 
 
 @final
@@ -119,25 +118,11 @@ class SolveJob:
         return float(np.polyfit(widths, errors, 1)[0])
 
     def self_order(self, norm: Literal["difference_l1", "difference_linf"]) -> float | None:
-        r"""The order that the differences to the finest of three grids tell.
-
-        With errors $C h^p$ on widths $h_1 > h_2 > h_3$ the differences have the ratio
-        $(h_1^p - h_3^p)/(h_2^p - h_3^p)$, which grows with `p`.
-        """
+        """The order that the differences to the finest of three grids tell."""
         coarse, fine = (getattr(run, norm) for run in self.runs[:2])
         if coarse is None or fine is None or min(coarse, fine) <= self._floor():
             return None
-        h1, h2 = (run.width / self.finest.width for run in self.runs[:2])
-
-        def excess(p: float) -> float:
-            return (h1**p - 1) / (h2**p - 1) - coarse / fine
-
-        low, high = _SELF_ORDERS
-        return (
-            None
-            if excess(low) >= 0 or excess(high) <= 0
-            else float(scipy.optimize.root_scalar(excess, bracket=(low, high)).root)
-        )
+        return order_of_differences([run.width for run in self.runs], coarse, fine)
 
     def _pairs(self, norm: str) -> list[tuple[float, float]]:
         """Widths and errors from the coarsest grid to the first whose error no finer grid can lower."""

@@ -38,7 +38,18 @@ STAIR = (
     ("_animation",),
     ("_plotting_fit", "_plotting_solution"),
     ("_datasets", "_plotting", "_progress", "_report", "_serialisation", "_training_step"),
-    ("_compilation", "_export", "_idx", "_memory", "_output_folder", "_sets", "_streaming", "_structure", "_tables"),
+    (
+        "_compilation",
+        "_export",
+        "_idx",
+        "_convergence",
+        "_memory",
+        "_output_folder",
+        "_sets",
+        "_streaming",
+        "_structure",
+        "_tables",
+    ),
     ("_jaxlib", "_types"),
 )
 
