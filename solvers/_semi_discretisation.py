@@ -138,7 +138,7 @@ class SemiDiscretisation(eqx.Module):
         """The first of the codes whose trouble is met anywhere, or 0."""
         code = jnp.zeros((), jnp.int32)
         for found, where in reversed(self._troubles(t, v)):
-            # Counted in floating point, as XLA runs a loop without any floating-point reduction on one thread only.
+            # Counted in floating point: newer XLA may run a loop without any such reduction on one thread only.
             code = jnp.where(jnp.sum(where, dtype=v.dtype) > 0, jnp.int32(found), code)
         return code
 
