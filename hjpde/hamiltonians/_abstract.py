@@ -101,3 +101,33 @@ class HasGodunov(Protocol):
         - `right`: the derivatives from the right, shape `(d,)`.
         """
         ...
+
+
+@runtime_checkable
+class HasSeparableLagrangian(Protocol):
+    r"""A convex Hamiltonian that is a sum over the axes, $H(p) = \sum_i h_i(p_i)$, and its conjugate with it,
+    $L(v) = \sum_i L_i(v_i)$, so that Hopf's and Lax's minimum may be taken along one axis after the other.
+
+    The functions of one axis are evaluated elementwise, on arrays of any shape.
+
+    ??? cite "References"
+
+        R. T. Rockafellar, *Convex Analysis*, Princeton University Press, 1970, Section 16: the conjugate of a
+        separable sum.
+    """
+
+    def why_not_separable(self, dim: int) -> str | None:
+        """Why this member is no such sum in `dim` dimensions, or `None`."""
+        ...
+
+    def hamiltonian_along(self, axis: int, p: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$h_i(p)$ for $i$ = `axis`, elementwise."""
+        ...
+
+    def lagrangian_along(self, axis: int, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$L_i(v) = h_i^*(v)$ for $i$ = `axis`, elementwise; $+\infty$ outside of `velocities_along`."""
+        ...
+
+    def velocities_along(self, axis: int) -> tuple[ScalarLike, ScalarLike]:
+        """The ends of the closed interval where $L_i$ is finite, infinite where it is not bounded."""
+        ...

@@ -64,3 +64,20 @@ class Eikonal(AbstractConvexHamiltonian):
     def godunov(self, t: ScalarLike, x: Point, left: Float[Array, " d"], right: Float[Array, " d"]) -> Scalar:
         r"""$H(m)$ with $m_i = \max(p_i^-, -p_i^+, 0)$, as `H` grows with every $|p_i|$: see `HasGodunov`."""
         return self(t, x, jnp.maximum(jnp.maximum(left, -right), 0))
+
+    def why_not_separable(self, dim: int) -> str | None:
+        return None if dim == 1 else "the length of the co-state is a sum over the axes only in one dimension."
+
+    def hamiltonian_along(self, axis: int, p: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$c\,|p|$: see `HasSeparableLagrangian`."""
+        del axis
+        return self.speed.astype(p.dtype) * jnp.abs(p)
+
+    def lagrangian_along(self, axis: int, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""0 for $|v| \le c$ and $+\infty$ beyond: see `HasSeparableLagrangian`."""
+        del axis
+        return jnp.where(jnp.abs(v) <= self.speed.astype(v.dtype), 0.0, jnp.inf).astype(v.dtype)
+
+    def velocities_along(self, axis: int) -> tuple[ScalarLike, ScalarLike]:
+        del axis
+        return -self.speed, self.speed

@@ -63,8 +63,35 @@ class Power(AbstractConvexHamiltonian):
         r"""$H(m)$ with $m_i = \max(p_i^-, -p_i^+, 0)$, as `H` grows with every $|p_i|$: see `HasGodunov`."""
         return self(t, x, jnp.maximum(jnp.maximum(left, -right), 0))
 
+    def why_not_separable(self, dim: int) -> str | None:
+        if dim == 1:
+            return None
+        if not is_concrete(self.exponent):
+            return "`exponent` is traced, so that it is not known to be 2."
+        if float(np.asarray(self.exponent)) != 2:
+            return "a power of the length is a sum over the axes only for `exponent` 2, or in one dimension."
+        return None
+
+    def hamiltonian_along(self, axis: int, p: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$|p|^q/q$: see `HasSeparableLagrangian`."""
+        del axis
+        return _power(p**2, self.exponent.astype(p.dtype))
+
+    def lagrangian_along(self, axis: int, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$|v|^r/r$: see `HasSeparableLagrangian`."""
+        del axis
+        exponent = self.exponent.astype(v.dtype)
+        return _power(v**2, exponent / (exponent - 1))
+
+    def velocities_along(self, axis: int) -> tuple[ScalarLike, ScalarLike]:
+        del axis
+        return -jnp.inf, jnp.inf
+
 
 def _power_of_length(v: Float[Array, " d"], exponent: Scalar) -> Scalar:
-    squared = dot(v, v)
+    return _power(dot(v, v), exponent)
+
+
+def _power(squared: Float[Array, "..."], exponent: Scalar) -> Float[Array, "..."]:
     zero = squared == 0
     return jnp.where(zero, 0, jnp.where(zero, 1, squared) ** (exponent / 2) / exponent)

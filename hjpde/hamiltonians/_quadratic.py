@@ -87,6 +87,22 @@ class Quadratic(AbstractConvexHamiltonian):
             return sum(squares[1:], start=squares[0])
         return dot(jnp.diagonal(self.A).astype(left.dtype), jnp.stack(squares))
 
+    def why_not_separable(self, dim: int) -> str | None:
+        del dim
+        return why_not_diagonal(self.A)
+
+    def hamiltonian_along(self, axis: int, p: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$A_{ii}\,p^2$: see `HasSeparableLagrangian`."""
+        return p**2 if self.A is None else self.A[axis, axis].astype(p.dtype) * p**2
+
+    def lagrangian_along(self, axis: int, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""$v^2/(4A_{ii})$: see `HasSeparableLagrangian`."""
+        return v**2 / 4 if self.A is None else v**2 / (4 * self.A[axis, axis].astype(v.dtype))
+
+    def velocities_along(self, axis: int) -> tuple[ScalarLike, ScalarLike]:
+        del axis
+        return -jnp.inf, jnp.inf
+
 
 def linear_bound(A: Float[Array, "d d"], b: Float[Array, " d"] | int, box: Box) -> Float[Array, " d"]:
     r"""$\max_p |(Ap + b)_i|$ over the co-states of a box, attained."""

@@ -10,3 +10,4 @@ from ._max_planes import MaxPlanes as MaxPlanes
 from ._norm import Norm as Norm
 from ._quadratic_form import QuadraticForm as QuadraticForm
 from ._soft_min_planes import SoftMinPlanes as SoftMinPlanes
+from ._sum import SumOfData as SumOfData
