@@ -1,4 +1,4 @@
-"""Hopf: inviscid problems whose datum is a minimum or a maximum of planes."""
+"""Hopf: inviscid problems whose datum is convex, or a minimum of planes."""
 
 from typing import final
 
@@ -12,17 +12,19 @@ from hjpde._solution import RESULTS, AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import AbstractMomentumHamiltonian
-from hjpde.initial_data import MaxPlanes, SoftMinPlanes
+from hjpde.initial_data import AbstractInitialDatum, MaxPlanes, SoftMinPlanes, SumOfData
 
 from ._abstract import AbstractSolver
+from ._convex_parts import is_known_convex
 from ._planes_condition import planes_stay_exact
+from ._saddle_evaluator import SaddleEvaluator, duality_gap
 from ._simplex import maximise_over_simplex
 from ._whole_space import why_not_whole_space
 
 
 @final
 class Hopf(AbstractSolver):
-    r"""Minima and maxima of planes under a Hamiltonian $H(p)$, at $N = 0$.
+    r"""$u(t, x) = \max_p\, p \cdot x - g^*(p) - t\,H(p)$ for a convex datum, and minima of planes, at $N = 0$.
 
     - A minimum of planes under a convex `H`: each plane moves alone, $\min_j -W_j \cdot x - b_j - t\,H(-W_j)$.
     - A maximum of planes $p_i \cdot x - \gamma_i$: each plane moves alone, $\max_i p_i \cdot x - \gamma_i - t\,H(p_i)$,
@@ -31,6 +33,11 @@ class Hopf(AbstractSolver):
       this; $|p|^2$ does not. The condition is checked and reported in `stats["planes_exact"]`. Where it is not shown
       to hold, the solution is Hopf's formula, the maximum over the hull, in `stats["duality_gap"]` with the gap that
       was left at the origin.
+
+    - Any other convex datum, in any dimension, by optimisation at each point: `QuadraticForm`, `Norm` and `SumOfData`
+      of them, `LogSumExp`, under every $H(p)$; a plain function under a convex $H(p)$, where the gap at a point
+      decides whether it counts as convex (`stats["duality_gap"]` at the origin, if the dimension is known, and
+      `Solution.certificate` anywhere).
 
     Hopf's formula is maximised with a certificate where `H` is convex or linear; a concave `H` needs none. Where the
     curvature is unknown, the best of many starts is taken and nothing is certified.
@@ -42,6 +49,9 @@ class Hopf(AbstractSolver):
 
         M. Bardi and L. C. Evans, *On Hopf's formulas for solutions of Hamilton-Jacobi equations*, Nonlinear
         Anal. 8(11), 1984.
+
+        J. Darbon and S. Osher, *Algorithms for overcoming the curse of dimensionality for certain Hamilton-Jacobi
+        equations arising in control theory and elsewhere*, Res. Math. Sci. 3:19, 2016.
     """
 
     max_steps: int = eqx.field(static=True)
@@ -49,7 +59,7 @@ class Hopf(AbstractSolver):
     def __init__(self, max_steps: int = 5000):
         """**Arguments:**
 
-        - `max_steps`: steps of the maximisation over the hull, at least 1.
+        - `max_steps`: steps of the maximisation, at least 1.
 
         **Raises:** `ValueError` if it is less.
         """
@@ -67,13 +77,23 @@ class Hopf(AbstractSolver):
             return "the Hamiltonian depends on more than the co-state, or is not known not to."
         if isinstance(datum, MaxPlanes):
             return None
+        if is_known_convex(datum):
+            return None
         if not isinstance(datum, SoftMinPlanes):
-            return "the initial data are neither a minimum nor a maximum of planes."
+            if isinstance(datum, AbstractInitialDatum) and not isinstance(datum, SumOfData):
+                return "the initial data are neither a minimum nor a maximum of planes, nor known to be convex."
+            if H.curvature not in ("convex", "linear"):
+                return "neither the initial data nor the Hamiltonian are known to be convex."
+            return None
         if not datum.hard:
             return "the planes have a temperature: theirs is no minimum of planes."
         if H.curvature not in ("convex", "linear"):
             return "a minimum of planes needs a convex Hamiltonian."
         return None
+
+    def is_of_planes(self, problem: InitialValueProblem) -> bool:
+        """Whether the solver applies, and the datum is a minimum or a maximum of planes."""
+        return self.why_not(problem) is None and isinstance(problem.initial_data, MaxPlanes | SoftMinPlanes)
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
         del progress
@@ -81,7 +101,10 @@ class Hopf(AbstractSolver):
         assert isinstance(H, AbstractMomentumHamiltonian)
         if isinstance(datum, SoftMinPlanes):
             return Solution(MovedPlanes(-datum.weights, -datum.biases, H, -1), ts, solver="Hopf, minimum of planes")
-        assert isinstance(datum, MaxPlanes)
+        if not isinstance(datum, MaxPlanes):
+            formula = SaddleEvaluator(datum, H, problem.dim, "Hopf", self.max_steps)
+            counts, result = duality_gap(formula, ts, must_close=H.curvature in ("convex", "linear"))
+            return Solution(formula, ts, solver="Hopf's formula by optimisation", counts=counts, result=result)
         exact, checked = planes_stay_exact(datum, H)
         counts = {"planes_exact": exact, "points_checked": checked}
         if exact:

@@ -16,6 +16,7 @@ from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import (
     AbstractConvexHamiltonian,
     AbstractHamiltonian,
+    AbstractMomentumHamiltonian,
     Eikonal,
     LinearQuadratic,
     Quadratic,
@@ -25,13 +26,16 @@ from hjpde.initial_data import (
     Atoms,
     Cones,
     GaussianMixture,
+    MaxPlanes,
     Norm,
     QuadraticForm,
     SoftMinPlanes,
 )
 
 from ._abstract import AbstractSolver
+from ._convex_parts import is_known_convex
 from ._quadratics import solve_quadratics
+from ._saddle_evaluator import SaddleEvaluator, duality_gap
 from ._simplex import project_onto_simplex
 from ._whole_space import why_not_whole_space
 
@@ -40,7 +44,9 @@ Envelope = Callable[[Scalar, Point], Scalar]
 
 @final
 class HopfLax(AbstractSolver):
-    r"""$u(t, x) = \min_y\, g(y) + t\,L((x - y)/t)$ with $L = H^*$, exactly, at $N = 0$.
+    r"""$u(t, x) = \min_y\, g(y) + t\,L((x - y)/t)$ with $L = H^*$, at $N = 0$.
+
+    In closed form:
 
     - Point masses under every convex `H` that knows its conjugate, $\min_j g_j + t\,L((x - y_j)/t)$, and under
       `LinearQuadratic`.
@@ -49,13 +55,45 @@ class HopfLax(AbstractSolver):
     - Any datum under `Transport` with a constant velocity, $u(t, x) = g(x - tv)$.
     - Minima of cones and norms under `Quadratic()` and (not the norms of order 1 and infinity) `Eikonal`.
 
+    By optimisation at each point, in any dimension, for every other datum under every convex $H(p)$, given as a
+    member, a `SumOfHamiltonians` or a function. `Solution.certificate` has the value and the duality gap, which bounds
+    its error where the datum is convex:
+
+    - `QuadraticForm`, `Norm` of one order, `LogSumExp` and `SumOfData` of the first two: convex, and known to be.
+    - A plain function that ends in a minimum, such as one of paraboloids: branch by branch, as the formula is linear
+      over minima.
+    - A plain function that is a sum over the coordinates, kinks included; that it is one is seen by trial.
+    - Any other plain function that is smooth where the paths start: from many starts, until a gap closes, which the
+      first does for a convex datum. Where samples show that it is not convex the gap is infinite, and the value is the
+      least that was found: never below `u`, and often `u` itself.
+
+    Whether a plain function is convex is tried at samples along rays, so that a closed gap is as good as these. Kinks
+    of other plain functions, and of a plain Hamiltonian, are not resolved: where the path ends in one the gap stays
+    open, and a value may be NaN. Give them as parts of a sum that know their kinks.
+
     ??? cite "References"
 
         L. C. Evans, *Partial Differential Equations*, 2nd ed., AMS, 2010, Section 3.3.2, Theorems 4 to 6.
 
         J. Darbon and T. Meng, *On some neural network architectures that can represent viscosity solutions of
         certain high dimensional Hamilton-Jacobi partial differential equations*, J. Comput. Phys. 425, 2021.
+
+        J. Darbon and S. Osher, *Algorithms for overcoming the curse of dimensionality for certain Hamilton-Jacobi
+        equations arising in control theory and elsewhere*, Res. Math. Sci. 3:19, 2016.
     """
+
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(self, max_steps: int = 200):
+        """**Arguments:**
+
+        - `max_steps`: Newton steps of one search, at least 1; closed forms need none.
+
+        **Raises:** `ValueError` if it is less.
+        """
+        if max_steps < 1:
+            raise ValueError(f"`max_steps` must be at least 1, got {max_steps}.")
+        self.max_steps = max_steps
 
     def why_not(self, problem: InitialValueProblem) -> str | None:
         datum, H = problem.initial_data, problem.hamiltonian
@@ -63,18 +101,20 @@ class HopfLax(AbstractSolver):
             return reason
         if not isinstance(problem.viscosity, NoViscosity):
             return "there is viscosity (Hopf-Lax needs N = 0)."
-        if _as_quadratics(datum) is not None and isinstance(H, Quadratic | LinearQuadratic):
-            return None
-        if isinstance(datum, Atoms) and isinstance(H, AbstractConvexHamiltonian):
-            return None
-        if _envelope(datum, H) is not None:
+        if _has_closed_form(datum, H):
             return None
         if isinstance(datum, Atoms):
             return "the Hamiltonian is not convex with a known conjugate."
-        return (
-            f"no closed form is known for a {type(datum).__name__} under a {type(H).__name__}; it needs point masses, "
-            "minima of paraboloids or of cones, a quadratic form or a norm."
-        )
+        unknown = f"no closed form is known for a {type(datum).__name__} under a {type(H).__name__}"
+        if isinstance(datum, MaxPlanes) or (isinstance(datum, SoftMinPlanes) and datum.hard):
+            return f"{unknown}; planes move by Hopf's formula."
+        if not isinstance(H, AbstractMomentumHamiltonian) or H.curvature not in ("convex", "linear"):
+            return f"{unknown}, and the minimisation needs a convex Hamiltonian of the co-state alone."
+        return None
+
+    def in_closed_form(self, problem: InitialValueProblem) -> bool:
+        """Whether the solver applies, and needs no optimisation."""
+        return self.why_not(problem) is None and _has_closed_form(problem.initial_data, problem.hamiltonian)
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
         del progress
@@ -83,7 +123,12 @@ class HopfLax(AbstractSolver):
         quadratics = _as_quadratics(datum)
         if quadratics is not None and isinstance(H, Quadratic | LinearQuadratic):
             return solve_quadratics(quadratics, H, None, ts, normalised=False, solver=name)
-        return Solution(HopfLaxEnvelope(datum, H, problem.dim), ts, solver=name)
+        if isinstance(datum, Atoms) or _envelope(datum, H) is not None:
+            return Solution(HopfLaxEnvelope(datum, H, problem.dim), ts, solver=name)
+        assert isinstance(H, AbstractMomentumHamiltonian)
+        evaluator = SaddleEvaluator(datum, H, problem.dim, "Lax", self.max_steps)
+        counts, result = duality_gap(evaluator, ts, must_close=is_known_convex(datum))
+        return Solution(evaluator, ts, solver="HopfLax by optimisation", counts=counts, result=result)
 
 
 @final
@@ -119,6 +164,14 @@ class HopfLaxEnvelope(AbstractEvaluator):
     def standard_error(self, t: Scalar, x: Point) -> Scalar:
         del t
         return jnp.zeros((), x.dtype)
+
+
+def _has_closed_form(datum: Callable, H: AbstractHamiltonian) -> bool:
+    return (
+        (_as_quadratics(datum) is not None and isinstance(H, Quadratic | LinearQuadratic))
+        or (isinstance(datum, Atoms) and isinstance(H, AbstractConvexHamiltonian))
+        or _envelope(datum, H) is not None
+    )
 
 
 def _as_quadratics(datum: Callable) -> Atoms | SoftMinPlanes | GaussianMixture | None:

@@ -177,7 +177,7 @@ def test_refuses_what_it_cannot_solve():
     with pytest.raises(ValueError, match="depends on more than the co-state"):
         hopf(planes, hjpde.Transport([1.0, 2.0]))
     with pytest.raises(ValueError, match="neither a minimum nor a maximum of planes"):
-        hopf(hjpde.Norm(), hjpde.Quadratic())
+        hopf(hjpde.Cones(np.eye(2), np.zeros(2)), hjpde.Quadratic())
     with pytest.raises(ValueError, match="`max_steps` must be at least 1, got 0"):
         solvers.Hopf(max_steps=0)
     with pytest.raises(ValueError, match=r"`t` = -1 cannot be evaluated: take `t` >= 0"):

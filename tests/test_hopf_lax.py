@@ -162,14 +162,14 @@ def test_refuses_what_it_cannot_solve():
         ValueError, match=r"no closed form is known for a MaxPlanes under a Quadratic.*Those that do: Hopf"
     ):
         hopf_lax(hjpde.MaxPlanes(Y, G), hjpde.Quadratic())
+    concave = hjpde.MomentumFunction(lambda p: -(p @ p), "concave")
     for datum, H in [
-        (hjpde.Norm(1), hjpde.Eikonal()),
-        (hjpde.Norm(2), hjpde.Quadratic(A)),
-        (hjpde.Cones(Y, G), hjpde.Power(3.0)),
-        (hjpde.GaussianMixture(Y, G, 1.0, viscosity=0.1), hjpde.Quadratic()),
-        (jnp.sum, hjpde.Quadratic()),
+        (hjpde.Norm(1), concave),
+        (hjpde.Norm(2), hjpde.LinearQuadratic(A)),
+        (hjpde.Cones(Y, G), hjpde.MomentumFunction(jnp.sum)),
+        (hjpde.GaussianMixture(Y, G, 1.0, viscosity=0.1), hjpde.Transport(lambda t, x: x)),
     ]:
-        with pytest.raises(ValueError, match="no closed form is known"):
+        with pytest.raises(ValueError, match=r"no closed form is known.*the minimisation needs a convex Hamiltonian"):
             hopf_lax(datum, H)
     for solution in (hopf_lax(atoms, hjpde.Eikonal()), hopf_lax(atoms, hjpde.Quadratic())):
         with pytest.raises(ValueError, match=r"`t` = 0 cannot be evaluated: .*`t` > 0"):
