@@ -207,6 +207,34 @@ def convergence_figure(
     return figure
 
 
+def errors_figure(errors: np.ndarray, gaps: np.ndarray, roundoff: float) -> "Figure":
+    """A histogram of the sizes of errors at points, and of how far the solver said that it may be off.
+
+    **Arguments:**
+
+    - `errors`, `gaps`: shape `(n,)`; a size below an eighth of `roundoff` is counted there, and gaps that are all 0 are
+      not drawn.
+    - `roundoff`: the size of rounding, marked by a line.
+    """
+    figure, ax = new_figure(7.6, 3.6)
+    tidy(ax)
+    sizes = {"errors": np.abs(errors)} | ({"gaps, by the solver": gaps} if np.any(gaps > 0) else {})
+    exponents = [np.log10(np.maximum(values, roundoff / 8)) for values in sizes.values()]
+    ends = [*np.concatenate(exponents), math.log10(roundoff)]
+    bins = list(np.linspace(min(ends) - 0.1, max(ends) + 0.1, 33))
+    styles: list[dict[str, Any]] = [
+        {"color": BLUE, "alpha": 0.75},
+        {"color": ORANGE, "histtype": "step", "linewidth": 1.8},
+    ]
+    for name, values, style in zip(sizes, exponents, styles, strict=False):
+        ax.hist(values, bins=bins, label=name, **style)
+    ax.axvline(math.log10(roundoff), color=BLACK, linestyle="--", linewidth=1.2, label="one unit of rounding")
+    ax.set_xlabel("size of the error of u [1], as a power of 10")
+    ax.set_ylabel("number of points")
+    ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def draw_plane(ax: "Axes", plane: Plane, low: float, high: float) -> Any:
     """An image of the plane without level lines, quick to draw again with other values."""
     dx, dy = (float(line[1] - line[0]) / 2 for line in (plane.x, plane.y))

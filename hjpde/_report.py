@@ -88,12 +88,13 @@ def write_report(folder: Path, title: str, lead: str, sections: Sequence[Section
 def print_table(table: TableOf, console: "Console", without: Sequence[str] = ()) -> None:
     """The table for a terminal, `without` some columns (by key) to make it narrower."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     columns = [column for column in table.columns if column.key not in without]
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        shown.add_column(column.title, justify="right" if column.number else "left", no_wrap=not column.number)
+        shown.add_column(escape(column.title), justify="right" if column.number else "left", no_wrap=not column.number)
     for row in table.rows:
         shown.add_row(*(column.shown(row[column.key]) for column in columns))
     console.print(shown)

@@ -161,15 +161,20 @@ def prepare(name: str, settings: SolveSettings) -> tuple[Entry, AbstractProblem,
         close = [lower[word] for word in difflib.get_close_matches(solver.lower(), lower, n=2, cutoff=0.4)]
         guess = f"; did you mean {' or '.join(close)}?" if close else "."
         raise ValueError(f"there is no solver {solver!r}{guess} Known are {', '.join(SOLVER_NAMES)}.")
-    if settings.n is not None and settings.n < LEAST_N:
-        raise ValueError(f"`n` must be at least {LEAST_N}, as n/4 and n/2 are solved too, got {settings.n}.")
-    if settings.t is not None and not (math.isfinite(settings.t) and settings.t > 0):
-        raise ValueError(f"`t` must be positive and finite, got {settings.t:g}.")
+    check_size_and_time(settings)
     if solver != "FiniteDifference":
         for option in ("order", "flux", "cfl"):
             if getattr(settings, option) is not None:
                 raise ValueError(f"`{option}` is an option of FiniteDifference, and the solver is {solver}.")
     return entry, entry.build(settings.viscosity), solver
+
+
+def check_size_and_time(settings: SolveSettings) -> None:
+    """**Raises:** `ValueError` if `n` or `t` is out of range."""
+    if settings.n is not None and settings.n < LEAST_N:
+        raise ValueError(f"`n` must be at least {LEAST_N}, as n/4 and n/2 are solved too, got {settings.n}.")
+    if settings.t is not None and not (math.isfinite(settings.t) and settings.t > 0):
+        raise ValueError(f"`t` must be positive and finite, got {settings.t:g}.")
 
 
 def run_job(name: str, settings: SolveSettings, progress: bool, say: Callable[[str], None]) -> SolveJob:
@@ -254,7 +259,7 @@ def summary(job: SolveJob) -> dict[str, Any]:
         "measured_share": float(np.mean(finest.mask)),
         "precision": str(finest.values.dtype),
         "compile_seconds": finest.compile_seconds,
-        "stats": {name: _plain(value) for name, value in finest.solution.stats.items()},
+        "stats": {name: plain(value) for name, value in finest.solution.stats.items()},
     }
 
 
@@ -270,7 +275,7 @@ def rows(job: SolveJob) -> list[dict[str, Any]]:
             "order_l1": order_l1,
             "difference_linf": run.difference_linf,
             "difference_l1": run.difference_l1,
-            "steps": _plain(run.solution.stats.get("steps")),
+            "steps": plain(run.solution.stats.get("steps")),
             "seconds": run.seconds,
             "compile_seconds": run.compile_seconds,
             "array_bytes": run.array_bytes,
@@ -380,7 +385,7 @@ def _batch(solution: Solution, t: Scalar, grid: Grid):
     return solution.batch(t, grid.points)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Fit for JSON."""
     if value is None or isinstance(value, str):
         return value

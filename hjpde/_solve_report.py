@@ -13,7 +13,7 @@ from hjpde._animation import write_gif, write_html
 from hjpde._report import Column, Section, TableOf, write_report
 from hjpde._solve_job import CLOSED_FORMS, SolveJob, rows
 from hjpde._solve_pictures import pictures, scene
-from hjpde.problems import CATALOGUE
+from hjpde.problems import CATALOGUE, POINTWISE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,8 @@ _LETTERS = {
     "u_xx": "uₓₓ",
     "u_x": "uₓ",
     "u_t": "uₜ",
+    "R^10": "ℝ¹⁰",
+    "R^50": "ℝ⁵⁰",
     "^2": "²",
     "^3": "³",
     "^4": "⁴",
@@ -39,15 +41,15 @@ def convergence_table(job: SolveJob) -> TableOf:
     """One row a grid; without a reference, the differences to the finest grid and not errors."""
     measured = (
         (
-            Column("l1", "L1 error", _error),
+            Column("l1", "L1 error", shown_error),
             Column("order_l1", "order", _order),
-            Column("linf", "L∞ error", _error),
+            Column("linf", "L∞ error", shown_error),
             Column("order_linf", "order", _order),
         )
         if job.has_reference
         else (
-            Column("difference_l1", "L1 difference", _error),
-            Column("difference_linf", "L∞ difference", _error),
+            Column("difference_l1", "L1 difference", shown_error),
+            Column("difference_linf", "L∞ difference", shown_error),
         )
     )
     return TableOf(
@@ -92,8 +94,8 @@ def write_solve_report(
 
 
 def problem_rows() -> list[dict[str, Any]]:
-    """The catalogue, one dictionary an entry."""
-    return [
+    """The catalogue, one dictionary an entry: the problems on a grid, then those that are solved point by point."""
+    on_grids = [
         {
             "name": entry.name,
             "title": entry.title,
@@ -109,6 +111,23 @@ def problem_rows() -> list[dict[str, Any]]:
         }
         for entry in CATALOGUE.values()
     ]
+    at_points = [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "equation": entry.equation,
+            "dimension": entry.dim,
+            "reference": entry.reference,
+            "solver": "at points",
+            "t": entry.time,
+            "sizes": list(entry.counts),
+            "viscosity": False,
+            "order": entry.expected,
+            "source": entry.source,
+        }
+        for entry in POINTWISE.values()
+    ]
+    return on_grids + at_points
 
 
 def print_problems(found: list[dict[str, Any]], console: "Console", long: bool = False) -> None:
@@ -132,8 +151,8 @@ def print_problems(found: list[dict[str, Any]], console: "Console", long: bool =
     console.print(table)
     console.print(
         "Reference: exact is a closed form; computed is found to rounding by a root, a quadrature or a maximum; "
-        "with none, `hjpde solve` compares with its own finest grid."
-        + ("" if long else " `--long` adds domains and sources."),
+        "with none, `hjpde solve` compares with its own finest grid. At points: without a grid, by the most exact "
+        "solver that the problem admits." + ("" if long else " `--long` adds domains and sources."),
         highlight=False,
         markup=False,
     )
@@ -157,7 +176,7 @@ def write_problems_report(folder: Path, found: list[dict[str, Any]]) -> Path:
         "Worked problems",
         lead,
         [Section("The catalogue", [TableOf("problems", caption, columns, found)])],
-        {"versions": _versions(), "made by": "hjpde problems"},
+        {"versions": versions(), "made by": "hjpde problems"},
     )
 
 
@@ -182,13 +201,13 @@ def _lead(job: SolveJob) -> str:
         middle = job.runs[-2]
         return (
             f"No exact solution is known. At t = {job.t:.3g}, {job.solver} on {nodes} nodes differs from the next "
-            f"coarser grid (n = {middle.n}) by {_error(middle.difference_l1)} on average and by at most "
-            f"{_error(middle.difference_linf)}; it took {finest.seconds:.3g} s."
+            f"coarser grid (n = {middle.n}) by {shown_error(middle.difference_l1)} on average and by at most "
+            f"{shown_error(middle.difference_linf)}; it took {finest.seconds:.3g} s."
         )
     reference = "exact solution" if job.entry.reference == "exact" else "reference, computed to rounding,"
     lead = (
-        f"At t = {job.t:.3g}, {job.solver} on {nodes} nodes meets the {reference} to {_error(finest.l1)} on average "
-        f"and {_error(finest.linf)} at worst, in {finest.seconds:.3g} s."
+        f"At t = {job.t:.3g}, {job.solver} on {nodes} nodes meets the {reference} to {shown_error(finest.l1)} on "
+        f"average and {shown_error(finest.linf)} at worst, in {finest.seconds:.3g} s."
     )
     order = job.order("l1")
     if job.solver not in CLOSED_FORMS and order is not None:
@@ -265,25 +284,29 @@ def _settings(job: SolveJob) -> dict[str, Any]:
         settings["bound on the speeds"] = stats["speed_bound"]
     return settings | {
         "precision": str(finest.values.dtype),
-        "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores{_load()}",
-        "versions": _versions(),
+        "device": device(),
+        "versions": versions(),
         "made by": "hjpde solve",
     }
 
 
-def _load() -> str:
+def device() -> str:
+    """What the times were measured on."""
     try:
-        return f", load {os.getloadavg()[0]:.1f}"
+        load = f", load {os.getloadavg()[0]:.1f}"
     except (AttributeError, OSError):
-        return ""
+        load = ""
+    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores{load}"
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Of what computes."""
     names = ("hjpde", "jax", "jaxlib", "equinox", "diffrax", "numpy")
     return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
-def _error(value: float | None) -> str:
+def shown_error(value: float | None) -> str:
+    """An error for people, a dash where there is none."""
     return "–" if value is None else f"{value:.2e}"
 
 

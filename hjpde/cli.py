@@ -200,7 +200,8 @@ def solve(
         ),
     ] = None,
     n: Annotated[
-        int | None, typer.Option(help="Points an axis; n/4 and n/2 are solved too.", show_default="by the problem")
+        int | None,
+        typer.Option(help="Points an axis, or in all; n/4 and n/2 are solved too.", show_default="by the problem"),
     ] = None,
     t: Annotated[float | None, typer.Option(help="The final time, above 0.", show_default="by the problem")] = None,
     viscosity: Annotated[
@@ -232,28 +233,57 @@ def solve(
 ) -> None:
     """Solves a worked problem on three grids, and measures its errors and their order.
 
-    In float64 by default, as errors far below the rounding of float32 are measured. With --json, files are written
-    only if --out or --animation is given.
+    Problems in many dimensions are solved at random points instead. In float64 by default, as errors far below the
+    rounding of float32 are measured. With --json, files are written only if --out or --animation is given.
     """
     from hjpde._output_folder import output_folder
 
     out = Path("hjpde-solve") if out is None and (not as_json or animation is not None) else out
     with jax.enable_x64(precision == "float64"):
         with output_folder(out) as folder:
-            from hjpde._solve_job import SolveSettings, run_job, summary
-            from hjpde._solve_report import convergence_table, write_solve_report
+            from hjpde._solve_job import SolveSettings
+            from hjpde.problems import POINTWISE
 
             settings = SolveSettings(solver, n, t, viscosity, order, flux, cfl)
-            job = run_job(problem, settings, progress=progress, say=_teller())
-            if folder is not None:
-                write_solve_report(folder, job, animation, progress=progress, say=_teller())
+            if problem in POINTWISE:
+                found, table = _solve_at_points(problem, settings, folder, animation, progress)
+            else:
+                found, table = _solve_on_grids(problem, settings, folder, animation, progress)
         report = None if out is None else str(out / "report.html")
         if as_json:
             moving = None if animation is None or out is None else str(out / f"animation.{animation}")
-            _print_json({**summary(job), "report": report, "animation": moving})
+            _print_json({**found, "report": report, "animation": moving})
             return
-        _print_table(convergence_table(job), without=("shape", "array_bytes", "compile_seconds"))
+        _print_table(table, without=("shape", "array_bytes", "compile_seconds"))
         print(f"Report: {report}")
+
+
+def _solve_on_grids(
+    problem: str, settings: Any, folder: Path | None, animation: Literal["gif", "html"] | None, progress: bool
+) -> tuple[dict[str, Any], Any]:
+    """The fields and the table of a problem on three grids; its report goes into the folder."""
+    from hjpde._solve_job import run_job, summary
+    from hjpde._solve_report import convergence_table, write_solve_report
+
+    job = run_job(problem, settings, progress=progress, say=_teller())
+    if folder is not None:
+        write_solve_report(folder, job, animation, progress=progress, say=_teller())
+    return summary(job), convergence_table(job)
+
+
+def _solve_at_points(
+    problem: str, settings: Any, folder: Path | None, animation: str | None, progress: bool
+) -> tuple[dict[str, Any], Any]:
+    """The same of a problem in many dimensions."""
+    from hjpde._solve_points_job import points_summary, run_points_job
+    from hjpde._solve_points_report import points_table, write_points_report
+
+    if animation is not None:
+        raise ValueError(f"`animation`: {problem!r} is solved at random points, where there is nothing to animate.")
+    job = run_points_job(problem, settings, progress=progress, say=_teller())
+    if folder is not None:
+        write_points_report(folder, job)
+    return points_summary(job), points_table(job)
 
 
 def _teller() -> Callable[[str], None]:
