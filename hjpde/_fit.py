@@ -1,72 +1,37 @@
 """The second verb: fit initial data to observations."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
-import jax.numpy as jnp
-import jax.random as jr
-import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
-
-from hjpde._atom_model import (
-    AtomModel,
-    classification_start,
-    regression_loss,
-    regression_start,
-    samples_loss,
-    samples_start,
-    smoothed_classification_loss,
-    trainable,
-)
-from hjpde._fitted import Coordinates, Fitted, Kind
-from hjpde._observations import Classification, Regression, Samples
-from hjpde._training_loop import TrainingResult, train
-from hjpde._training_step import TrainingState
-from hjpde._types import ScalarLike, positive_scalar
-from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
-
-Observations = Samples | Regression | Classification
-
-_CHUNKS = 30
-"""Scores of the validation set, entries of the history and chances to stop, in a run."""
+from hjpde._fit_atoms import Observations, fit_atoms
+from hjpde._fitted import Fitted
+from hjpde.inverse._fit_datum import fit_datum
+from hjpde.inverse._recovered import Recovered
 
 
-def fit(
-    observations: Observations,
-    *,
-    hamiltonian: AbstractHamiltonian | None = None,
-    viscosity: ScalarLike | None = None,
-    n_atoms: int | None = None,
-    metric: str = "features",
-    difference: bool = False,
-    train_viscosity: bool = False,
-    optimiser: str = "adam",
-    steps: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    label_smoothing: float = 0.05,
-    validation_fraction: float = 0.1,
-    patience: int | None = None,
-    key: PRNGKeyArray | None = None,
-    state: TrainingState | None = None,
-    until: int | None = None,
-    progress: bool = False,
-) -> Fitted:
-    r"""Fits point masses $(y_j, g_j)$, and where it is a gauge the time `t`, to observations of a solution.
+@overload
+def fit(observations: Observations, *, initial_data: None = None, **options: Any) -> Fitted: ...
+@overload
+def fit(observations: Observations, *, initial_data: Callable, **options: Any) -> Recovered: ...
 
-    The solution is that of $u_t + p^\top A p = \varepsilon\,\mathrm{tr}(A D^2 u)$. A single one is semiconcave,
-    $D^2 u \le A^{-1}/2t$; `difference=True` fits the difference of two, which can be any continuous function. In a
-    classification each class owns atoms, and its probability is their Gibbs mass. Atoms start at the centres of
-    k-means; positions, heights and $\log t$ are trained, in coordinates in which the data have unit scale.
 
-    **Arguments:**
+def fit(observations: Observations, *, initial_data: Callable | None = None, **options: Any) -> Fitted | Recovered:
+    r"""Fits initial data to observations of a solution: point masses, or any datum through any solver.
 
-    - `observations`: `Samples`, `Regression` or `Classification`.
+    **Without `initial_data`** point masses $(y_j, g_j)$, and where it is a gauge the time `t`, are fitted to `Samples`,
+    a `Regression` or a `Classification`. The solution is that of
+    $u_t + p^\top A p = \varepsilon\,\mathrm{tr}(A D^2 u)$. A single one is semiconcave, $D^2 u \le A^{-1}/2t$;
+    `difference=True` fits the difference of two, which can be any continuous function. In a classification each class
+    owns atoms, and its probability is their Gibbs mass. Atoms start at the centres of k-means; positions, heights and
+    $\log t$ are trained, in coordinates in which the data have unit scale.
+
     - `hamiltonian`: `Quadratic(A)`. `None` is $|p|^2$ for samples; for the others, where `A` is a gauge, it is
       taken from the data, by `metric`.
     - `viscosity`: the temperature $\varepsilon > 0$, in units of `u`. `None` is a quarter of the targets' spread in a
       regression, and 1 in a classification, where heights are log-odds. Samples need it.
-    - `n_atoms`: how many, in a classification for each class; by default 32 and 10 (50 beyond 20,000 rows).
+    - `n_atoms`: how many, in a classification for each class; by default 32 in a regression, a quarter of the rows but
+      32 to 128 for samples, and 10 in a classification (50 beyond 20,000 rows).
     - `metric`: without a `hamiltonian`, `"features"` makes `A` the diagonal of the features' variances,
       `"common"` their mean times the identity (for images).
     - `difference`: whether to fit the difference of two solutions, of `n_atoms` each.
@@ -76,259 +41,51 @@ def fit(
     - `batch_size`: rows in a step of Adam; `None` takes all of up to 2,048 in a regression and of up to 256 in a
       classification, and 256 or 128 beyond.
     - `learning_rate`: Adam's, at the start; by default 0.01, and 0.02 in a classification.
-    - `label_smoothing`: in a classification, the probability in $[0, 1)$ with which a label is taken to be wrong.
-    - `validation_fraction`: the part of the rows that is kept apart, in $[0, 1)$; the parameters with the best score
-      on it are returned. With fewer than 5 such rows there is none.
+    - `label_smoothing`: in a classification, the probability in $[0, 1)$ with which a label is taken to be wrong; by
+      default 0.05.
+    - `validation_fraction`: the part of the rows that is kept apart, in $[0, 1)$, by default 0.1; the parameters with
+      the best score on it are returned. With fewer than 5 such rows there is none.
     - `patience`: how many of the 30 scores of a run may pass without improvement before it stops; `None`: all.
     - `key`: a jax key; `None` is `jax.random.key(0)`.
-    - `state`: `Fitted.state` of an earlier call with the same arguments, to go on from there: the result is that of
-      a run that never stopped, bit for bit.
-    - `until`: a step at which to stop for now.
-    - `progress`: whether to show a bar on standard error.
 
-    **Returns:** a `Fitted`.
+    **With `initial_data`** it is an inverse problem for `Samples`: the datum given is where one starts, and it (or
+    other parts of the problem) is moved until the solution meets the samples. Its unknowns are the arrays of a module,
+    such as a network or a `LogSumExp`, or the values of a `solvers.GridValues`, which move by smooth fields. The
+    regularised Gauss-Newton iteration lowers the weight of a penalty until the residual is down to the noise. Without
+    viscosity, values on a grid that were observed without noise at all nodes of a `solvers.GridHopfLax` come from its
+    backward operator: the least datum that gives them. `Recovered.summary` says what the observations leave open.
 
-    **Raises:** `ValueError` for a mistake in the arguments, naming it; `FloatingPointError` if the loss is not
-    finite.
+    - `hamiltonian`: any member of `hjpde.hamiltonians`; `None` is $|p|^2$.
+    - `viscosity`: `N`, as for `hjpde.InitialValueProblem`; by default 0.
+    - `solver`: a member of `hjpde.solvers`; `None` takes the most exact one.
+    - `domain`: the problem's `hjpde.Domain`, or `None`.
+    - `unknown`: what is recovered, of "initial_data" (the default), "hamiltonian" and "viscosity".
+    - `noise`: the standard deviation of the observations' errors, in units of `u`, by which the weight of the penalty
+      is chosen; `None` if they have none.
+    - `regularisation`: that weight itself, at least 0.
+    - `steps`: Gauss-Newton steps at each weight, by default 4, or 100 where there is one weight only.
+    - `stages`: at most so many weights are tried, by default 20.
+
+    **For both:**
+
+    - `state`: `state` of an earlier result with the same arguments, to go on from there: the result is that of a run
+      that never stopped, bit for bit.
+    - `until`: a step, or a stage, at which to stop for now.
+    - `progress`: whether to show a bar on standard error. An interruption keeps what was reached.
+
+    **Returns:** a `hjpde.Fitted`, or a `hjpde.Recovered`.
+
+    **Raises:** `ValueError` for a mistake in the arguments, naming it; `FloatingPointError` if the loss, or the
+    solution at the samples, is not finite.
     """
-    key = jr.key(0) if key is None else key
-    kind: Kind = _kind_of(observations)
-    _check_arguments(observations, hamiltonian, viscosity, n_atoms, validation_fraction, metric, optimiser, difference)
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"`label_smoothing` must lie in [0, 1), got {label_smoothing}.")
-    seed = int(jr.randint(jr.fold_in(key, 0), (), 0, np.iinfo(np.int32).max))
-    coordinates = _coordinates(observations, hamiltonian, metric)
-    rows, targets, times = _unit_scale(observations, coordinates)
-    n_atoms = _default_atoms(kind, len(rows)) if n_atoms is None else n_atoms
-    training, held_out = _split(len(rows), validation_fraction, seed)
-    start = _start(
-        kind,
-        (rows[training], targets[training], times[training] if times is not None else None),
-        n_atoms,
-        _unit_viscosity(viscosity, kind, coordinates),
-        len(observations.classes) if isinstance(observations, Classification) else 1,
-        difference,
-        seed,
-    )
-    columns = _bucket(rows.shape[1])
-    data = _padded(rows, targets, times, training, columns)
-    result = train(
-        _loss(kind, label_smoothing),
-        _widened(start, columns),
-        data,
-        steps=_default_steps(optimiser) if steps is None else steps,
-        key=jr.fold_in(key, 1),
-        batch_size=_batch_size(kind, optimiser, batch_size, len(training)),
-        learning_rate=(2e-2 if kind == "classification" else 1e-2) if learning_rate is None else learning_rate,
-        optimiser=optimiser,
-        validation=_padded(rows, targets, times, held_out, columns) if len(held_out) else None,
-        patience=patience,
-        chunk=max(1, (_default_steps(optimiser) if steps is None else steps) // _CHUNKS),
-        n_rows=len(training),
-        trainable=trainable(start, train_time=kind != "samples", train_viscosity=train_viscosity),
-        state=state,
-        until=until,
-        quick_compile=len(training) <= 4096,
-        progress=progress,
-        description="fitting",
-    )
-    return _fitted(result, rows.shape[1], kind, coordinates, observations, train_viscosity)
-
-
-def _loss(kind: Kind, label_smoothing: float) -> Callable:
-    if kind == "classification":
-        return smoothed_classification_loss(float(label_smoothing))
-    return samples_loss if kind == "samples" else regression_loss
-
-
-def _kind_of(observations: Observations) -> Kind:
-    if isinstance(observations, Classification):
-        return "classification"
-    if isinstance(observations, Regression):
-        return "regression"
-    if isinstance(observations, Samples):
-        return "samples"
-    raise ValueError(
-        f"`observations` must be `Samples`, `Regression` or `Classification`, got {type(observations).__name__}."
-    )
-
-
-def _check_arguments(
-    observations: Observations,
-    hamiltonian: Any,
-    viscosity: ScalarLike | None,
-    n_atoms: int | None,
-    validation_fraction: float,
-    metric: str,
-    optimiser: str,
-    difference: bool,
-) -> None:
-    points = observations.x if isinstance(observations, Samples) else observations.X
-    if hamiltonian is not None and not isinstance(hamiltonian, Quadratic):
-        raise ValueError(f"`hamiltonian` must be `Quadratic(A)`, got {type(hamiltonian).__name__}.")
-    if hamiltonian is not None and hamiltonian.dim not in (None, points.shape[1]):
-        raise ValueError(f"`hamiltonian` has d = {hamiltonian.dim}, the observations d = {points.shape[1]}.")
-    if viscosity is None and isinstance(observations, Samples):
-        raise ValueError("`viscosity` must be given with `Samples`: their equation has one.")
-    if viscosity is not None:
-        positive_scalar(viscosity, "viscosity", points.dtype)
-    if n_atoms is not None and n_atoms < 1:
-        raise ValueError(f"`n_atoms` must be at least 1, got {n_atoms}.")
-    if not 0 <= validation_fraction < 1:
-        raise ValueError(f"`validation_fraction` must lie in [0, 1), got {validation_fraction}.")
-    if metric not in ("features", "common"):
-        raise ValueError(f"`metric` must be 'features' or 'common', got {metric!r}.")
-    if optimiser not in ("adam", "lbfgs"):
-        raise ValueError(f"`optimiser` must be 'adam' or 'lbfgs', got {optimiser!r}.")
-    if difference and isinstance(observations, Classification):
-        raise ValueError("`difference` must be False with `Classification`: its scores are Gibbs masses.")
-
-
-def _coordinates(observations: Observations, hamiltonian: AbstractHamiltonian | None, metric: str) -> Coordinates:
-    points = np.asarray(observations.x if isinstance(observations, Samples) else observations.X)
-    d, dtype = points.shape[1], points.dtype
-    centre = points.mean(axis=0, dtype=np.float64)
-    if hamiltonian is not None or isinstance(observations, Samples):
-        A = hamiltonian.A if isinstance(hamiltonian, Quadratic) else None
-        A = np.eye(d) if A is None else np.asarray(A, np.float64)
-        root = np.linalg.cholesky(A)
-    else:
-        variances = points.var(axis=0, dtype=np.float64)
-        if metric == "common":
-            variances = np.full(d, variances.mean())
-        # A feature that never varies tells nothing: any scale will do.
-        root = np.diag(np.sqrt(np.where(variances > 1e-12 * (centre**2 + variances.max()), variances, 1.0)))
-    if isinstance(observations, Classification):
-        mean, scale = 0.0, 1.0
-    else:
-        targets = np.asarray(observations.u if isinstance(observations, Samples) else observations.y, np.float64)
-        mean, scale = float(targets.mean()), float(targets.std())
-        scale = scale if scale > 1e-12 * abs(mean) and scale > 0 else 1.0
-    return Coordinates(
-        centre=jnp.asarray(centre, dtype),
-        root=jnp.asarray(root, dtype),
-        mean=jnp.asarray(mean, dtype),
-        scale=jnp.asarray(scale, dtype),
-    )
-
-
-def _unit_scale(
-    observations: Observations, coordinates: Coordinates
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Points, targets and times in the coordinates of the training."""
-    if isinstance(observations, Classification):
-        return np.asarray(coordinates.points(observations.X)), np.asarray(observations.labels), None
-    scale, mean = np.asarray(coordinates.scale), np.asarray(coordinates.mean)
-    if isinstance(observations, Regression):
-        return np.asarray(coordinates.points(observations.X)), (np.asarray(observations.y) - mean) / scale, None
-    # u = scale * v solves the equation in the time scale * t, at the temperature eps / scale.
-    values = (np.asarray(observations.u) - mean) / scale
-    return np.asarray(coordinates.points(observations.x)), values, np.asarray(observations.t) * scale
-
-
-def _unit_viscosity(viscosity: ScalarLike | None, kind: Kind, coordinates: Coordinates) -> float:
-    if viscosity is None:
-        return 1.0 if kind == "classification" else 0.25
-    return float(np.asarray(viscosity)) / float(coordinates.scale)
-
-
-def _split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    order = np.random.default_rng(seed).permutation(n)
-    held_out = int(n * fraction)
-    held_out = held_out if held_out >= 5 else 0
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
-
-
-def _start(
-    kind: Kind,
-    training: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-    n_atoms: int,
-    viscosity: float,
-    n_classes: int,
-    difference: bool,
-    seed: int,
-) -> PyTree:
-    rows, targets, times = training
-    if kind == "classification":
-        return classification_start(rows, targets, n_atoms, n_classes, seed, viscosity)
-
-    def one(targets: np.ndarray, seed: int) -> AtomModel:
-        if times is None:
-            return regression_start(rows, targets, n_atoms, viscosity, seed)
-        return samples_start(rows, targets, n_atoms, viscosity, float(np.median(times)), seed)
-
-    if difference:
-        return one(targets / 2, seed), one(-targets / 2, seed + 1)
-    return (one(targets, seed),)
-
-
-def _bucket(n: int, limit: int = 64) -> int:
-    """The next power of two: fits of similar size share one compiled function. Large ones are left as they are."""
-    return n if n > limit else 1 << max(n - 1, 0).bit_length()
-
-
-def _padded(
-    rows: np.ndarray, targets: np.ndarray, times: np.ndarray | None, chosen: np.ndarray, columns: int
-) -> tuple[np.ndarray, ...]:
-    n, dtype = len(chosen), rows.dtype
-    size = _bucket(max(n, 16), limit=4096)
-    points = np.zeros((size, columns), dtype)
-    points[:n, : rows.shape[1]] = rows[chosen]
-    padded_targets, row_weights = np.zeros(size, targets.dtype), np.zeros(size, dtype)
-    padded_targets[:n], row_weights[:n] = targets[chosen], 1
-    if times is None:
-        return points, padded_targets, row_weights
-    padded_times = np.ones(size, dtype)
-    padded_times[:n] = times[chosen]
-    return points, padded_targets, row_weights, padded_times
-
-
-def _widened(model: PyTree, columns: int) -> PyTree:
-    """The model with zero columns to the padded dimension; distances stay what they are."""
-    if isinstance(model, tuple):
-        return tuple(_widened(part, columns) for part in model)
-    missing = columns - model.positions.shape[2]
-    positions = jnp.pad(model.positions, ((0, 0), (0, 0), (0, missing)))
-    return AtomModel(positions, model.heights, model.mask, model.log_time, model.log_viscosity)
-
-
-def _default_atoms(kind: Kind, n: int) -> int:
-    if kind != "classification":
-        return 32
-    return 10 if n <= 20_000 else 50
-
-
-def _default_steps(optimiser: str) -> int:
-    return 200 if optimiser == "lbfgs" else 1500
-
-
-def _batch_size(kind: Kind, optimiser: str, batch_size: int | None, n: int) -> int | None:
-    if batch_size is not None or optimiser == "lbfgs":
-        return batch_size
-    if kind == "classification":
-        return None if n <= 256 else 128 if n <= 20_000 else 256
-    return None if n <= 2048 else 256
-
-
-def _fitted(
-    result: TrainingResult,
-    d: int,
-    kind: Kind,
-    coordinates: Coordinates,
-    observations: Observations,
-    train_viscosity: bool,
-) -> Fitted:
-    models = result.model if isinstance(result.model, tuple) else (result.model,)
-    narrow = tuple(AtomModel(m.positions[..., :d], m.heights, m.mask, m.log_time, m.log_viscosity) for m in models)
-    counted = sum(int(np.sum(np.asarray(m.mask))) * (d + 1) + (kind != "samples") + train_viscosity for m in narrow)
-    return Fitted(
-        models=narrow,
-        coordinates=coordinates,
-        state=result.state,
-        kind=kind,
-        classes=observations.classes if isinstance(observations, Classification) else (),
-        parameters=counted,
-        train_seconds=result.compile_seconds + result.run_seconds,
-        stopped_early=result.stopped_early,
-        interrupted=result.interrupted,
-    )
+    method = fit_atoms if initial_data is None else fit_datum
+    known = set(inspect.signature(method).parameters) - {"observations", "initial_data"}
+    for name in options:
+        if name not in known:
+            where = "without" if initial_data is None else "with"
+            raise ValueError(
+                f"`{name}` is no argument of a fit {where} `initial_data`; those are {', '.join(sorted(known))}."
+            )
+    if initial_data is None:
+        return fit_atoms(observations, **options)
+    return fit_datum(observations, initial_data, **options)

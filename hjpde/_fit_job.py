@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hjpde._datasets import DATASET_NAMES, Dataset, check_dataset, named_dataset, read_table
-from hjpde._fit import fit
+from hjpde._fit_atoms import fit_atoms
 from hjpde._fitted import Fitted
 from hjpde._observations import Classification, Regression
 
@@ -103,7 +103,7 @@ def run_fit(dataset: Dataset, settings: FitSettings, progress: bool, say: Callab
     say(f"{dataset.name}: {len(X)} rows of {X.shape[1]} features to train, {len(X_test)} held out ({dataset.task})")
     classification = dataset.task == "classification"
     observations = Classification(X, np.asarray(dataset.classes)[y]) if classification else Regression(X, y)
-    fitted = fit(
+    fitted = fit_atoms(
         observations,
         n_atoms=_n_atoms(dataset, settings, len(X)),
         viscosity=settings.viscosity,

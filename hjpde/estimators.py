@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hjpde._fit import fit
+from hjpde._fit_atoms import fit_atoms
 from hjpde._fitted import Fitted
 from hjpde._observations import Classification, Regression
 
@@ -82,7 +82,7 @@ class HJRegressor(RegressorMixin, _HJEstimator):
         **Raises:** `ValueError` for NaN or infinity, wrong shapes, or fewer than two points.
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, ensure_min_samples=2)
-        self.fitted_ = fit(Regression(X, y), difference=self.difference, **self._settings())
+        self.fitted_ = fit_atoms(Regression(X, y), difference=self.difference, **self._settings())
         self.n_iter_ = int(np.asarray(self.fitted_.state.step))
         return self
 
@@ -135,7 +135,7 @@ class HJClassifier(ClassifierMixin, _HJEstimator):
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("`y` must hold at least two classes, got one class only.")
-        self.fitted_ = fit(Classification(X, indices), label_smoothing=self.label_smoothing, **self._settings())
+        self.fitted_ = fit_atoms(Classification(X, indices), label_smoothing=self.label_smoothing, **self._settings())
         self.n_iter_ = int(np.asarray(self.fitted_.state.step))
         return self
 
