@@ -37,6 +37,8 @@ from .hamiltonians import LinearQuadratic as LinearQuadratic
 from .hamiltonians import MomentumFunction as MomentumFunction
 from .hamiltonians import Power as Power
 from .hamiltonians import Quadratic as Quadratic
+from .hamiltonians import Separable as Separable
+from .hamiltonians import SumOfHamiltonians as SumOfHamiltonians
 from .hamiltonians import TimeReversed as TimeReversed
 from .hamiltonians import Transport as Transport
 from .initial_data import Atoms as Atoms
@@ -47,6 +49,8 @@ from .initial_data import MaxPlanes as MaxPlanes
 from .initial_data import Norm as Norm
 from .initial_data import QuadraticForm as QuadraticForm
 from .initial_data import SoftMinPlanes as SoftMinPlanes
+from .initial_data import SumOfData as SumOfData
+from .inverse import Recovered as Recovered
 
 __version__ = "0.1.0"
 

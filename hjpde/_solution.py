@@ -2,13 +2,13 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from hjpde._export import Lattice, as_dataset
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete, known_number
@@ -28,8 +28,17 @@ class RESULTS(eqx.Enumeration):
         "running cost grows exponentially. Solve for an earlier time, or in float64."
     )
     not_converged = (
-        "the optimisation over the hull of the slopes did not close its duality gap; `stats['duality_gap']` says "
-        "how far it came. Increase `max_steps`."
+        "the optimisation did not close its duality gap; `stats['duality_gap']` says how far it came. Increase "
+        "`max_steps`, or give what has kinks as a sum of parts that know theirs (`SumOfData`, `SumOfHamiltonians`)."
+    )
+    transport_not_converged = (
+        "the potentials do not meet both marginals, or their costs differ by more than the tolerance. Increase "
+        "`max_steps`, raise `viscosity` or `tolerance`, or work in float64."
+    )
+    crossed = (
+        "characteristics cross before the last saved time, at `stats['first_crossing']`, and the Hamiltonian is not "
+        "known to be convex or concave in the co-state. Ask for earlier times, take a grid solver, or vouch for the "
+        "`curvature`."
     )
     not_finite = (
         "a value is NaN or infinite. Look for NaN in the datum, the Hamiltonian or the boundary values at that place "
@@ -50,6 +59,10 @@ class RESULTS(eqx.Enumeration):
     under_resolved = (
         "the grid does not resolve the solution: the highest modes carry more than rounding. Refine the grid, or take "
         "`FiniteDifference`, which keeps kinks sharp."
+    )
+    box_too_small = (
+        "the integral reaches further beyond a border of the grid than the grid is wide, which is as far as values are "
+        "extrapolated. Enlarge the grid, or stop earlier."
     )
     interrupted = "interrupted; what was reached is kept. Continue with `hjpde.solve(..., start=solution)`."
 
@@ -91,6 +104,28 @@ class HoldsInABox(Protocol):
     def invalid_point(self, X: Float[np.ndarray, "M d"]) -> str | None:
         """Why not all of these points, known now, can be evaluated, or `None`."""
         ...
+
+
+@runtime_checkable
+class Certifies(Protocol):
+    """An evaluator that finds values and how far they may be off in one search."""
+
+    def certify(self, t: Scalar, X: Float[Array, "M d"]) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+        """The values at one time and many points, and the standard error of each."""
+        ...
+
+
+class Certificate(NamedTuple):
+    """What `Solution.certificate` returns, of the shape of the points without their last axis.
+
+    - `value`: $u(t, x)$.
+    - `gap`: how far it may be off: the duality gap of an optimisation, else `Solution.standard_error`.
+    - `closed`: whether the gap is below half the square root of the roundoff, relative to 1 or the value.
+    """
+
+    value: Float[Array, "*batch"]
+    gap: Float[Array, "*batch"]
+    closed: Bool[Array, "*batch"]
 
 
 @runtime_checkable
@@ -203,6 +238,22 @@ class Solution(eqx.Module):
         t, x = self._time_and_point(t, x)
         return _standard_error(self.evaluator, t, x)
 
+    def certificate(self, t: ScalarLike, X: ArrayInput) -> Certificate:
+        """The values at one time and many points of shape `(..., d)`, streamed, with a certificate for each.
+
+        The `gap` of `solvers.HopfLax` and `solvers.Hopf` is that between the two formulas, which bounds the error from
+        above where the datum and the Hamiltonian are convex; for a datum of which that is not known, it is open where
+        the points that were tried show that it is not. Other solvers give their standard error.
+
+        **Raises:** `ValueError` as `batch`, and for a grid solution, which carries no estimate.
+        """
+        X = self._points(X)
+        t = self._time(t, X.dtype)
+        value, gap = _certified(self.evaluator, t, X.reshape(-1, X.shape[-1]))
+        value, gap = value.reshape(X.shape[:-1]), gap.reshape(X.shape[:-1])
+        tolerance = 0.5 * jnp.finfo(X.dtype).eps ** 0.5
+        return Certificate(value, gap, gap <= tolerance * jnp.maximum(1, jnp.abs(value)))
+
     def to_xarray(
         self,
         grid: Lattice | None = None,
@@ -314,3 +365,12 @@ def _hessian(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Float[Array, 
 @eqx.filter_jit
 def _standard_error(evaluator: AbstractEvaluator, t: Scalar, x: Point) -> Scalar:
     return evaluator.standard_error(t, x)
+
+
+@eqx.filter_jit
+def _certified(
+    evaluator: AbstractEvaluator, t: Scalar, X: Float[Array, "M d"]
+) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    if isinstance(evaluator, Certifies):
+        return evaluator.certify(t, X)
+    return evaluator.batch(t, X), jax.lax.map(lambda x: evaluator.standard_error(t, x), X)

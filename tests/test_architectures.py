@@ -171,6 +171,7 @@ def cross_entropy(model, batch, key):
     return -jnp.mean(logits[jnp.arange(len(y)), y])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "rate"),
     [

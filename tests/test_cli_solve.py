@@ -108,7 +108,7 @@ def test_the_catalogue(run):
     code, out, err = run("problems", "--json", "--out", "list")
     assert (code, err) == (0, "")
     found = {entry["name"]: entry for entry in json.loads(out)}
-    assert list(found) == list(problems.CATALOGUE)
+    assert list(found) == [*problems.CATALOGUE, *problems.POINTWISE]
     assert found["burgers-potential"]["dimension"] == 1
     assert found["air3d"]["reference"] == "none"
     assert all(entry["source"] and entry["equation"] for entry in found.values())
@@ -189,6 +189,7 @@ def sampled(name, n, monkeypatch):
     return SolveJob(entry, SolveSettings(), worked, "FiniteDifference", entry.time, tuple(runs))
 
 
+@pytest.mark.slow
 def test_a_plane_is_drawn_beside_its_error_and_moves(monkeypatch, few_frames):
     job = sampled("eikonal-distance", 16, monkeypatch)
     assert _solve_pictures.has_front(job)

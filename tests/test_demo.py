@@ -38,6 +38,7 @@ def test_the_split(atoms):
     assert np.abs(share).max() < 0.003
 
 
+@pytest.mark.slow
 def test_layer_and_solution_agree_in_float32(atoms):
     model, split = atoms
     with jax.enable_x64(False):

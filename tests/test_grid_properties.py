@@ -155,6 +155,7 @@ def test_a_square_looks_the_same_from_both_axes():
     np.testing.assert_allclose(run(values.T)[0][0], run(values)[0][0].T, atol=100 * EPS)
 
 
+@pytest.mark.slow
 def test_vanishing_viscosity():
     """u_eps tends to the viscosity solution: at the rate eps in L1, past the kink."""
     inviscid = problems.BurgersPotential()

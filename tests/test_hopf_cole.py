@@ -109,7 +109,10 @@ def test_without_the_normaliser_the_residual_is_known(d):
     np.testing.assert_allclose(residual, -eps * d / (2 * TIMES), atol=1e-12 * size.max(), rtol=0)
 
 
-@pytest.mark.parametrize("kind, d", [("atoms", 10), ("planes", 2), ("mixture", 2)])
+@pytest.mark.parametrize(
+    "kind, d",
+    [*(pytest.param(*case, marks=pytest.mark.slow) for case in (("atoms", 10), ("planes", 2))), ("mixture", 2)],
+)
 def test_solves_the_equation_with_drift_and_cost(kind, d):
     rng = np.random.default_rng(d)
     datum, A = _data(rng, d)[kind], random_spd(rng, d)

@@ -133,6 +133,7 @@ def test_sampling_of_a_convex_datum():
     assert 0.3 < np.sqrt(np.mean(np.square(scores))) < 2
 
 
+@pytest.mark.slow
 def test_sampling_of_a_datum_that_is_not_convex():
     # The datum is a sum over coordinates: the solution is the sum of eight solutions in one dimension.
     d = 8

@@ -123,7 +123,9 @@ def air3d(shape, order, t):
 
 
 @double_only
-@pytest.mark.parametrize("order, accuracy, room", [(1, "low", 1e-12), (5, "very_high", 1e-9)])
+@pytest.mark.parametrize(
+    "order, accuracy, room", [(1, "low", 1e-12), pytest.param(5, "very_high", 1e-9, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("shape, t", [((15, 12, 14), 0.5), pytest.param((51, 40, 50), 2.8, marks=pytest.mark.slow)])
 def test_the_tube_of_a_game_is_the_peers(order, accuracy, room, shape, t):
     hj = pytest.importorskip("hj_reachability")
