@@ -1,6 +1,6 @@
 """Values at the nodes of a grid as an initial datum."""
 
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class GridValues(AbstractInitialDatum):
     values: Float[Array, "*n"]
     order: Order = eqx.field(static=True)
 
-    def __init__(self, grid: Grid, values: ArrayInput = 0.0, order: str = "cubic"):
+    def __init__(self, grid: Any, values: ArrayInput = 0.0, order: str = "cubic"):
         """**Arguments:**
 
         - `grid`: the `solvers.Grid`, of shape `(n1, ..., nd)`.

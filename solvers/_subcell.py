@@ -78,12 +78,14 @@ def _kink_to_the_right(values: list[Lines]) -> tuple[Parabolas, Array]:
     outer_left, near_left, near_right, outer_right = bends[1:]
     rounding = 64 * float(jnp.finfo(here.dtype).eps) * jnp.abs(here)
     before, beyond = near_left - outer_left, near_right - outer_right
-    there = near_left + near_right > _DOMINANCE * (jnp.abs(outer_left) + jnp.abs(outer_right)) + rounding
-    there = there & (before >= 0) & (beyond >= 0)
+    both = near_left + near_right
+    there = both > _DOMINANCE * (jnp.abs(outer_left) + jnp.abs(outer_right)) + rounding
+    # Errors of the values put a kink that lies on a node a little outside of the interval: it is taken for its end.
+    there = there & (before >= -both / _DOMINANCE) & (beyond >= -both / _DOMINANCE)
     A = (outer_right - outer_left) / 2
     B = before + beyond - A
     B = jnp.where(there, B, 1)
-    root = jnp.sqrt(jnp.where(there, B**2 + 4 * A * beyond, 1))
+    root = jnp.sqrt(jnp.where(there, jnp.maximum(B**2 + 4 * A * beyond, 0), 1))
     tau = jnp.clip(2 * beyond / (B + root), 0, 1)
     slope = here - values[GHOSTS - 1] + outer_left / 2
     return (

@@ -30,9 +30,9 @@ def fit_datum(
     unknown: Sequence[str] = ("initial_data",),
     noise: ScalarLike | None = None,
     regularisation: ScalarLike | None = None,
-    steps: int | None = None,
-    stages: int = 20,
-    state: RecoveryState | None = None,
+    steps: Any = None,
+    stages: Any = 20,
+    state: Any = None,
     until: int | None = None,
     progress: bool = False,
 ) -> Recovered:
@@ -74,7 +74,7 @@ def _at_least(value: ScalarLike | None, name: str, *, positive: bool) -> float |
     return number
 
 
-def _count(value: int, name: str) -> int:
+def _count(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
     return value
