@@ -9,10 +9,10 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
 from hjpde._solution import AbstractEvaluator
-from hjpde._types import Point, Scalar
+from hjpde._types import Point, Scalar, ScalarLike, is_concrete
 from hjpde.hamiltonians._abstract import Curvature
 
-from ._canonical_equations import Spread, Strip, Strips
+from ._canonical_equations import Spread, Strip, Strips, constant
 from ._quasi_random import kronecker_points
 
 
@@ -58,7 +58,8 @@ class CharacteristicEvaluator(AbstractEvaluator):
     def invalid_time(self, t: float) -> str | None:
         if t < 0:
             return "take `t` >= 0"
-        if self.curvature == "unknown" and t >= float(self.first_crossing):
+        known = self.curvature == "unknown" and is_concrete(self.first_crossing)
+        if known and t >= float(self.first_crossing):
             return (
                 f"characteristics cross from t = {float(self.first_crossing):.6g} on, and the Hamiltonian is not known "
                 "to be convex or concave in the co-state"
@@ -87,14 +88,14 @@ class CharacteristicEvaluator(AbstractEvaluator):
             error = error + self.strips.atol + self.strips.rtol * jnp.abs(strip.u)
         return jnp.where(arrival.found, error, jnp.nan)
 
-    def arrival(self, t: Scalar, x: Point) -> Arrival:
+    def arrival(self, t: ScalarLike, x: Point) -> Arrival:
         """The characteristic that the value at `(t, x)` comes from."""
         x = jnp.asarray(x)
         return eqx.filter_jit(CharacteristicEvaluator._arrival)(self, jnp.asarray(t, x.dtype), x)[0]
 
     def _arrival(self, t: Scalar, x: Point) -> tuple[Arrival, Spread]:
         """One guess after the other: until one arrives before the first crossing, all of them after it."""
-        strips, first_crossing, speed, t, x = _constant((self.strips, self.first_crossing, self.speed, t, x))
+        strips, first_crossing, speed, t, x = constant((self.strips, self.first_crossing, self.speed, t, x))
         guesses = self._guesses(strips, speed, t, x)
         before = jnp.asarray(self.curvature == "linear") | (t < first_crossing)
         n = jnp.where(before | jnp.asarray(self.curvature != "unknown"), guesses.shape[0], 0)
@@ -158,9 +159,3 @@ def _arrive(strips: Strips, t: Scalar, x: Point, guess: Point) -> tuple[Scalar, 
     finite = jnp.all(jnp.isfinite(y)) & jnp.isfinite(strip.u) & jnp.all(jnp.isfinite(strip.p))
     ok = arrives & finite & (determinant > 0)
     return strip.u + strip.p @ r, Arrival(jnp.where(ok, y, x), r, determinant, ok), spread
-
-
-def _constant(tree):
-    """The same arrays and functions, whose own arrays are not differentiated."""
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.lax.stop_gradient(arrays), rest)

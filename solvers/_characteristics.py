@@ -15,7 +15,7 @@ from hjpde.hamiltonians._abstract import Curvature
 from hjpde.initial_data import Atoms
 
 from ._abstract import AbstractSolver
-from ._canonical_equations import Strips
+from ._canonical_equations import Strips, constant
 from ._characteristic_evaluator import CharacteristicEvaluator
 from ._crossing import survey
 from ._curvature import curvature_of
@@ -138,7 +138,7 @@ class Characteristics(AbstractSolver):
         result, counts = RESULTS.successful, {"first_crossing": jnp.asarray(jnp.inf, dtype)}
         speed = None
         if curvature != "linear":
-            found = survey(strips, self._points(problem).astype(dtype), ts[-1])
+            found = survey(*constant((strips, self._points(problem).astype(dtype), ts[-1])))
             crossed = jnp.asarray(curvature == "unknown") & (found.crossing_time < ts[-1])
             failed = RESULTS.where(crossed, RESULTS.crossed, RESULTS.successful)
             result = RESULTS.where(found.finite, failed, RESULTS.not_finite)

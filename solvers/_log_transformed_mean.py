@@ -12,7 +12,7 @@ import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hjpde._solution import AbstractEvaluator
-from hjpde._types import Point, Scalar
+from hjpde._types import Point, Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian
 
 from ._hopf_cole_integral import HopfColeIntegral
@@ -65,7 +65,7 @@ class LogTransformedMean(AbstractEvaluator):
         enough = _effective(exponents) >= LEAST_EFFECTIVE
         return jnp.where(enough, self.viscosity.astype(x.dtype) * relative, jnp.inf)
 
-    def effective_sample_size(self, t: Scalar, x: Point) -> Scalar:
+    def effective_sample_size(self, t: ScalarLike, x: Point) -> Scalar:
         r"""$(\sum w)^2/\sum w^2$, between 1 and `n_paths`."""
         x = jnp.asarray(x)
         return _effective_at(self, jnp.asarray(t, x.dtype), x)

@@ -1,5 +1,7 @@
 """Cholesky's factor of a matrix that may be singular."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,7 +15,7 @@ def semidefinite_root(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
     d = matrix.shape[0]
     rounding = d * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(jnp.diagonal(matrix)))
 
-    def column(j: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def column(j: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         root, rest = state
         pivot = rest[j, j]
         regular = pivot > rounding

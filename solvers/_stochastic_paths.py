@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hjpde._solution import AbstractEvaluator
-from hjpde._types import Point, Scalar
+from hjpde._types import Point, Scalar, ScalarLike
 from hjpde._viscosity import AbstractViscosity, VariableViscosity
 from hjpde.hamiltonians import AbstractHamiltonian
 
@@ -59,15 +59,15 @@ class StochasticPaths(AbstractEvaluator):
         samples = self._samples(t, x)
         return jnp.std(samples, ddof=1) / np.sqrt(samples.shape[0])
 
-    def time_step_bias(self, t: Scalar, x: Point) -> Scalar:
+    def time_step_bias(self, t: ScalarLike, x: Point) -> Scalar:
         """What the extrapolation to step 0 has removed: an estimate of the bias of the paths with `n_steps` steps."""
         x = jnp.asarray(x)
         return eqx.filter_jit(StochasticPaths._bias)(self, jnp.asarray(t, x.dtype), x)
 
     def _bias(self, t: Scalar, x: Point) -> Scalar:
         noises = self._noises(x)
-        pairs = jnp.concatenate([noises, -noises])
-        return jnp.mean(jax.vmap(lambda dW: self._payoff(t, x, dW) - self._extrapolated(t, x, dW))(pairs))
+        both = jnp.concatenate([noises, -noises])
+        return jnp.mean(jax.vmap(lambda dW: self._payoff(t, x, dW) - self._extrapolated(t, x, dW))(both))
 
     def _noises(self, x: Point) -> Float[Array, "pairs n d"]:
         scale = np.sqrt(1 / self.n_steps)

@@ -105,6 +105,7 @@ def test_derivatives_at_one_point(burgers):
     assert float(solution.standard_error(t, x)) < 1e-9
 
 
+@pytest.mark.slow
 def test_smooth_kinks_in_two_dimensions():
     exact = problems.SmoothKinks(2)
     t = 0.8 * float(exact.kink_time)
@@ -117,6 +118,7 @@ def test_smooth_kinks_in_two_dimensions():
 
 
 @needs_digits
+@pytest.mark.slow
 def test_a_pendulum_against_another_integrator(pendulum):
     H, solution = pendulum
     t, y = 0.5, 0.7
@@ -180,7 +182,6 @@ def test_a_linear_quadratic_regulator():
 
 
 @needs_digits
-@pytest.mark.slow
 def test_transport_by_a_network_is_its_readout_at_the_end():
     problem = hjpde.InitialValueProblem(wave, hjpde.Transport(lambda t, x: -jnp.sin(x) * (1 + t)))
     solution = hjpde.solve(problem, 1.0, solvers.Characteristics())

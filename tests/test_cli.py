@@ -303,7 +303,7 @@ def test_a_fit_that_fails_is_code_1_and_leaves_nothing(run, line, monkeypatch):
     def diverge(*args, **kwargs):
         raise FloatingPointError("The loss is no longer finite at step 3.")
 
-    monkeypatch.setattr(_fit_job, "fit", diverge)
+    monkeypatch.setattr(_fit_job, "fit_atoms", diverge)
     before = everything()
     code, out, err = run("fit", line, "--out", "new/folder", "--json")
     assert (code, out) == (1, "")

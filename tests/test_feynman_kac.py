@@ -89,6 +89,7 @@ def test_the_control_variate_is_exact_for_a_quadratic_payoff():
     assert variate < (1e-10 if DOUBLE else 1e-4) * plain
 
 
+@pytest.mark.slow
 def test_the_control_variate_reduces_the_variance_of_a_variable_diffusion():
     problem = problems.VariableDiffusion().problem
     plain = standard_error(problem, n_paths=512, n_steps=8, control_variate=False)
@@ -115,7 +116,7 @@ def test_the_weak_order_of_the_steps():
 
 
 @needs_digits
-@pytest.mark.parametrize("kind", ["paths", "logarithm"])
+@pytest.mark.parametrize("kind", [pytest.param("paths", marks=pytest.mark.slow), "logarithm"])
 def test_gradients_are_those_of_the_function(kind):
     if kind == "paths":
         problem = ornstein_uhlenbeck(lambda x: jnp.sin(x[0]))
