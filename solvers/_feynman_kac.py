@@ -12,12 +12,12 @@ from hjpde._solution import Solution
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import LinearQuadratic, Quadratic
 from hjpde.initial_data import Atoms
+from hjpde.solvers.paths._curvature import curvature_of
+from hjpde.solvers.paths._log_transformed_mean import LogTransformedMean
+from hjpde.solvers.paths._stochastic_paths import StochasticPaths
 
 from ._abstract import AbstractSolver
-from ._curvature import curvature_of
-from ._log_transformed_mean import LogTransformedMean
 from ._periodic_extension import why_not_periodic_extension
-from ._stochastic_paths import StochasticPaths
 from ._whole_space import why_not_whole_space
 
 

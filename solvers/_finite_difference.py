@@ -12,19 +12,19 @@ from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, Solution
 from hjpde._types import ArrayInput, Scalar, as_float_array, is_concrete, known_number, positive_scalar, require_finite
 from hjpde._viscosity import NoViscosity
+from hjpde.solvers.stepping._exact_heat import exact_heat
+from hjpde.solvers.stepping._grid_run import History, run
+from hjpde.solvers.stepping._numerical_hamiltonian import Flux, choose_flux
+from hjpde.solvers.stepping._one_sided import GHOST_CELLS, Order
+from hjpde.solvers.stepping._semi_discretisation import SemiDiscretisation
+from hjpde.solvers.stepping._speed_bound import speed_bound_of
+from hjpde.solvers.stepping._strong_stability import TimeOrder
 
 from ._abstract import AbstractSteppingSolver
-from ._exact_heat import exact_heat
 from ._ghost_cells import boundary_of, why_not_over
 from ._grid import Grid
 from ._grid_evaluator import GridEvaluator
-from ._grid_run import History, run
 from ._interpolation import Order as InterpolationOrder
-from ._numerical_hamiltonian import Flux, choose_flux
-from ._one_sided import GHOST_CELLS, Order
-from ._semi_discretisation import SemiDiscretisation
-from ._speed_bound import speed_bound_of
-from ._strong_stability import TimeOrder
 
 Field = Float[Array, "..."]
 

@@ -13,12 +13,12 @@ from hjpde._types import Point, Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import AbstractMomentumHamiltonian
 from hjpde.initial_data import AbstractInitialDatum, MaxPlanes, SoftMinPlanes, SumOfData
+from hjpde.solvers.quadratics._planes_condition import planes_stay_exact
+from hjpde.solvers.quadratics._simplex import maximise_over_simplex
+from hjpde.solvers.saddle._convex_parts import is_known_convex
+from hjpde.solvers.saddle._saddle_evaluator import SaddleEvaluator, duality_gap
 
 from ._abstract import AbstractSolver
-from ._convex_parts import is_known_convex
-from ._planes_condition import planes_stay_exact
-from ._saddle_evaluator import SaddleEvaluator, duality_gap
-from ._simplex import maximise_over_simplex
 from ._whole_space import why_not_whole_space
 
 

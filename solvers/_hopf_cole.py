@@ -14,10 +14,10 @@ from hjpde._types import Scalar, is_concrete
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import LinearQuadratic, Quadratic
 from hjpde.initial_data import AbstractSoftMinimum, Atoms, GaussianMixture, QuadraticForm, SoftMinPlanes
+from hjpde.solvers.quadratics._hopf_cole_integral import HopfColeIntegral
+from hjpde.solvers.quadratics._quadratics import solve_quadratics
 
 from ._abstract import AbstractSolver
-from ._hopf_cole_integral import HopfColeIntegral
-from ._quadratics import solve_quadratics
 from ._whole_space import why_not_whole_space
 
 

@@ -31,12 +31,12 @@ from hjpde.initial_data import (
     QuadraticForm,
     SoftMinPlanes,
 )
+from hjpde.solvers.quadratics._quadratics import solve_quadratics
+from hjpde.solvers.quadratics._simplex import project_onto_simplex
+from hjpde.solvers.saddle._convex_parts import is_known_convex
+from hjpde.solvers.saddle._saddle_evaluator import SaddleEvaluator, duality_gap
 
 from ._abstract import AbstractSolver
-from ._convex_parts import is_known_convex
-from ._quadratics import solve_quadratics
-from ._saddle_evaluator import SaddleEvaluator, duality_gap
-from ._simplex import project_onto_simplex
 from ._whole_space import why_not_whole_space
 
 Envelope = Callable[[Scalar, Point], Scalar]

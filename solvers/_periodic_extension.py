@@ -9,8 +9,7 @@ from jaxtyping import Array, Float
 from hjpde._domain import Domain, Extrapolation, ExtrapolationAwayFromZero
 from hjpde._problem import InitialValueProblem
 from hjpde._types import Point, Scalar, is_concrete
-
-from ._quasi_random import kronecker_points
+from hjpde.solvers.paths._quasi_random import kronecker_points
 
 _PROBES = 8
 

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 import hjpde
 from hjpde import problems, solvers
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._curvature import curvature_of
+from hjpde.solvers.paths._curvature import curvature_of
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 ERROR = 1e-9 if DOUBLE else 2e-3

@@ -9,7 +9,7 @@ import pytest
 
 import hjpde
 from hjpde import problems, solvers
-from hjpde.solvers._semidefinite_root import semidefinite_root
+from hjpde.solvers.paths._semidefinite_root import semidefinite_root
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 needs_digits = pytest.mark.skipif(not DOUBLE, reason="differences need digits")

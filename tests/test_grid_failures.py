@@ -6,8 +6,8 @@ import pytest
 
 import hjpde
 from hjpde import RESULTS, solvers
-from hjpde.solvers import _grid_run
 from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.stepping import _grid_run
 
 CIRCLE = solvers.Grid((0.0,), (1.0,), (16,), True)
 INTERVAL = solvers.Grid((-1.0,), (1.0,), (17,))

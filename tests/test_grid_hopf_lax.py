@@ -13,8 +13,8 @@ import hjpde
 from hjpde import problems, solvers
 from hjpde._solution import RESULTS
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers import _infimal_convolution, _subcell
-from hjpde.solvers._monotone_minimisers import ShiftCosts, minimising_shifts
+from hjpde.solvers.convolutions import _infimal_convolution, _subcell
+from hjpde.solvers.convolutions._monotone_minimisers import ShiftCosts, minimising_shifts
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hjpde.solvers._heat import HeatFlow
+from hjpde.solvers.stepping._heat import HeatFlow
 
 SHAPE = (8, 7, 6, 9)
 KINDS = ("periodic", "neumann", "dirichlet", "periodic")

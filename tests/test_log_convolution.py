@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from hjpde.solvers._gaussian_sum import log_gaussian_sum
-from hjpde.solvers._log_convolution import continued, cut_off, log_convolution, sharpest, tile_sizes
+from hjpde.solvers.convolutions._gaussian_sum import log_gaussian_sum
+from hjpde.solvers.convolutions._log_convolution import continued, cut_off, log_convolution, sharpest, tile_sizes
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 ROUNDOFF = float(jnp.finfo(float).eps)

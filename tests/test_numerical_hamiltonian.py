@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import hjpde
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._numerical_hamiltonian import choose_flux, dissipation, numerical_hamiltonian
 from hjpde.solvers._over_grid import over_grid
-from hjpde.solvers._speed_bound import speed_bound_of
+from hjpde.solvers.stepping._numerical_hamiltonian import choose_flux, dissipation, numerical_hamiltonian
+from hjpde.solvers.stepping._speed_bound import speed_bound_of
 
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 FLUXES = ("godunov", "global", "local", "local-local")

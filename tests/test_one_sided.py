@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from hjpde.solvers._one_sided import GHOST_CELLS, _correction, one_sided_derivatives
+from hjpde.solvers.stepping._one_sided import GHOST_CELLS, _correction, one_sided_derivatives
 
 ORDERS = (1, 3, 5)
 DOUBLE = jnp.result_type(float) == jnp.float64

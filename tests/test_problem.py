@@ -182,9 +182,7 @@ def test_no_solver_is_an_error_with_all_reasons():
     problem = hjpde.InitialValueProblem(jnp.sum, hjpde.LinearQuadratic(np.eye(2)))
     with pytest.raises(ValueError, match=r"`solver`: none applies to this problem\. HopfCole: .*HopfLax: .*Hopf: "):
         hjpde.solve(problem, 1.0)
-    with pytest.raises(
-        ValueError, match=r"HopfLax does not apply: .*No other solver applies without a `domain`"
-    ):
+    with pytest.raises(ValueError, match=r"HopfLax does not apply: .*No other solver applies without a `domain`"):
         hjpde.solve(problem, 1.0, solvers.HopfLax())
 
 

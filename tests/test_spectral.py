@@ -15,12 +15,12 @@ import hjpde
 from hjpde import problems, solvers
 from hjpde._solution import RESULTS
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers import _spectral_run
-from hjpde.solvers._exponential_runge_kutta import ExponentialRungeKutta, phi_functions
 from hjpde.solvers._grid_evaluator import GridEvaluator
-from hjpde.solvers._heat import HeatFlow
-from hjpde.solvers._pseudo_spectral import PseudoSpectral
-from hjpde.solvers._spectral_evaluator import SpectralEvaluator
+from hjpde.solvers.stepping import _spectral_run
+from hjpde.solvers.stepping._exponential_runge_kutta import ExponentialRungeKutta, phi_functions
+from hjpde.solvers.stepping._heat import HeatFlow
+from hjpde.solvers.stepping._pseudo_spectral import PseudoSpectral
+from hjpde.solvers.stepping._spectral_evaluator import SpectralEvaluator
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 ERROR = 1e-10 if DOUBLE else 2e-4

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hjpde
-from hjpde.solvers._interval import interval_gradient
-from hjpde.solvers._interval_rules import NotAvailable
-from hjpde.solvers._speed_bound import _fractions, is_rigorous, sampled_bound, speed_bound_of, speed_met
+from hjpde.solvers.stepping._interval import interval_gradient
+from hjpde.solvers.stepping._interval_rules import NotAvailable
+from hjpde.solvers.stepping._speed_bound import _fractions, is_rigorous, sampled_bound, speed_bound_of, speed_met
 
 M = np.asarray([[1.0, 2.0], [-0.5, 0.3]])
 TABLE = np.linspace(-1.0, 1.0, 7)

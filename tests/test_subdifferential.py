@@ -7,10 +7,10 @@ import pytest
 from _helpers import random_spd
 
 import hjpde
-from hjpde.solvers._branches import branches_of_minimum
-from hjpde.solvers._convex_parts import datum_parts, momentum_parts
-from hjpde.solvers._starting_points import seems_convex, seems_convex_by_coordinates, seems_separable
-from hjpde.solvers._subdifferential import SeparableGraph
+from hjpde.solvers.saddle._branches import branches_of_minimum
+from hjpde.solvers.saddle._convex_parts import datum_parts, momentum_parts
+from hjpde.solvers.saddle._starting_points import seems_convex, seems_convex_by_coordinates, seems_separable
+from hjpde.solvers.saddle._subdifferential import SeparableGraph
 
 RNG = np.random.default_rng(0)
 A, P = random_spd(RNG, 3), random_spd(RNG, 3)

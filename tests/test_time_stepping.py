@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hjpde.solvers._cfl import CFLController
-from hjpde.solvers._strong_stability import IntegratingFactorRungeKutta, SSPRungeKutta
-from hjpde.solvers._super_time_stepping import Strang, runge_kutta_legendre, stable_interval
+from hjpde.solvers.stepping._cfl import CFLController
+from hjpde.solvers.stepping._strong_stability import IntegratingFactorRungeKutta, SSPRungeKutta
+from hjpde.solvers.stepping._super_time_stepping import Strang, runge_kutta_legendre, stable_interval
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 double_only = pytest.mark.skipif(not DOUBLE, reason="orders are measured in double precision")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from hjpde._types import Scalar
 from hjpde.solvers import Grid
-from hjpde.solvers._heat import HeatFlow
+from hjpde.solvers.stepping._heat import HeatFlow
 
 
 @final

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hjpde._types import Point, Scalar
-
-from ._simplex import project_onto_simplex
+from hjpde.solvers.quadratics._simplex import project_onto_simplex
 
 
 def proximal_map_of_norm(order: str, radius: Scalar, z: Point) -> Point:

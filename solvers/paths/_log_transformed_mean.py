@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from hjpde._solution import AbstractEvaluator
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian
-
-from ._hopf_cole_integral import HopfColeIntegral
+from hjpde.solvers.quadratics._hopf_cole_integral import HopfColeIntegral
 
 LEAST_EFFECTIVE = 10
 """With fewer effective samples the variance that was sampled means nothing: the standard error is infinite."""

@@ -10,10 +10,10 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from hjpde._types import Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian
+from hjpde.solvers._grid import Grid
+from hjpde.solvers._over_grid import over_grid
 
-from ._grid import Grid
 from ._heat import HeatFlow
-from ._over_grid import over_grid
 
 Field = Float[Array, "..."]
 Modes = Complex[Array, "..."]

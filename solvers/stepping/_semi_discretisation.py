@@ -17,15 +17,15 @@ from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde._viscosity import AbstractViscosity, NoViscosity
 from hjpde.hamiltonians import AbstractHamiltonian
+from hjpde.solvers._ghost_cells import Boundary, impose, pad
+from hjpde.solvers._grid import Grid
+from hjpde.solvers._over_grid import over_grid
 
 from ._cfl import CFLController
 from ._diffusion import decay_rate, diffusion
-from ._ghost_cells import Boundary, impose, pad
-from ._grid import Grid
 from ._heat import HeatFlow
 from ._numerical_hamiltonian import Flux, dissipation, numerical_hamiltonian, steady_dissipation
 from ._one_sided import GHOST_CELLS, Order, one_sided_derivatives
-from ._over_grid import over_grid
 from ._speed_bound import Source, SpeedBound, is_rigorous, speed_bound_of, speed_met
 from ._strong_stability import IntegratingFactorRungeKutta, SSPRungeKutta, TimeOrder
 from ._super_time_stepping import Strang, stable_interval

@@ -1,0 +1,1 @@
+"""Paths: the canonical equations and where they cross, and random paths."""
