@@ -73,6 +73,7 @@ def test_the_first_crossing_is_that_of_the_formula(burgers):
     assert float(stats["first_crossing_point"][0]) == pytest.approx(y - tau * np.sin(y) ** 3, abs=1e-6)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_an_even_number_of_directions_lost_at_once_is_seen():
     X = np.random.default_rng(0).normal(size=(40, 2))
@@ -88,6 +89,7 @@ def test_burgers_before_and_after_the_shock(burgers):
         np.testing.assert_allclose(solution.batch(t, X), expected, rtol=0, atol=1e-12 if DOUBLE else 1e-5)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_derivatives_at_one_point(burgers):
     exact, solution = burgers
@@ -136,6 +138,7 @@ def test_a_pendulum_against_another_integrator(pendulum):
     assert float(solution.stats["first_crossing"]) > 0.5
 
 
+@pytest.mark.slow
 @needs_digits
 def test_parameters_of_the_datum_and_of_the_hamiltonian():
     starts = jnp.linspace(-3.0, 3.0, 16)[:, None]
@@ -181,6 +184,7 @@ def test_a_linear_quadratic_regulator():
     np.testing.assert_allclose(solution.hessian(1.0, X[0]), exact.riccati(jnp.asarray(1.0))[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_transport_by_a_network_is_its_readout_at_the_end():
     problem = hjpde.InitialValueProblem(wave, hjpde.Transport(lambda t, x: -jnp.sin(x) * (1 + t)))
@@ -221,6 +225,7 @@ def test_curvature_is_told_by_the_hamiltonian():
     assert curvature_of(Oscillator(jnp.asarray(1.0))) == "unknown"
 
 
+@pytest.mark.slow
 def test_no_number_after_the_crossing_where_the_curvature_is_unknown():
     H = hjpde.MomentumFunction(lambda p: p[0] ** 2 / 2)
     with pytest.raises(hjpde.SolveError, match="characteristics cross before the last saved time"):
@@ -234,6 +239,7 @@ def test_no_number_after_the_crossing_where_the_curvature_is_unknown():
     np.testing.assert_allclose(vouched(1.2, [0.5]), problems.BurgersPotential()(1.2, jnp.array([0.5])), atol=ERROR)
 
 
+@pytest.mark.slow
 def test_a_fan_is_not_reached_and_says_so():
     solution = solve(lambda x: jnp.abs(x[0]), hjpde.Quadratic(), 1.0, line(64))
     assert np.isnan(solution(0.5, [0.3]))

@@ -126,6 +126,7 @@ def test_fit_of_values(run, line):
         np.testing.assert_allclose(fitted.predict(np.array([[0.0]])), 1.0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_lbfgs_difference_and_two_features_of_an_npz(run):
     X = np.random.default_rng(1).uniform(-1, 1, (60, 2))
     np.savez("plane.npz", X=X, height=X[:, 0] ** 2 - X[:, 1])
@@ -177,6 +178,7 @@ def images():
     return folder
 
 
+@pytest.mark.slow
 def test_fit_of_images(run, images):
     code, out, err = run("fit", "mnist", "--data", images, "--steps", 40, "--n-atoms", 2, "--json")
     assert code == 0, err

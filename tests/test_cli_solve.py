@@ -203,6 +203,7 @@ def test_a_plane_is_drawn_beside_its_error_and_moves(monkeypatch, few_frames):
     assert "characteristics" in Path("report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sections_of_a_tube_without_a_reference(monkeypatch):
     job = sampled("air3d", 16, monkeypatch)
     _solve_report.write_solve_report(Path(), job, None, False, lambda words: None)

@@ -40,6 +40,7 @@ def everything():
     return sorted(str(path) for path in Path().rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_problem_in_ten_dimensions(run):
     code, out, err = run("solve", "gaussian-transport-10d", "--n", 40, "--json", "--out", "out", "--no-progress")
     assert code == 0, err

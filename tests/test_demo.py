@@ -73,6 +73,7 @@ def check(result, n_seeds):
     assert 0 < result["layer_identity_residual"] < 1e-5
 
 
+@pytest.mark.slow
 def test_demo_is_whole(capsys):
     assert cli.main(["demo", "--seeds", "2", "--steps", "20", "--json", "--out", "page"]) == 0
     printed = capsys.readouterr()

@@ -47,6 +47,7 @@ def standard_error(problem, x=X, t=T, **options):
     return float(hjpde.solve(problem, t, solvers.FeynmanKac(**options)).standard_error(t, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control_variate", [False, True])
 def test_a_variable_diffusion_within_four_standard_errors(control_variate):
     exact = problems.VariableDiffusion()
@@ -63,6 +64,7 @@ def test_an_ornstein_uhlenbeck_process_within_four_standard_errors():
     assert np.all(np.abs(errors) < 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [False, True])
 def test_the_logarithm_of_a_mean_within_four_standard_errors(shift):
     problem = hjpde.InitialValueProblem(_bent, hjpde.Quadratic(), EPS)
@@ -72,6 +74,7 @@ def test_the_logarithm_of_a_mean_within_four_standard_errors(shift):
     assert np.std(errors) > 0.4
 
 
+@pytest.mark.slow
 def test_drift_and_running_cost_of_a_linear_quadratic_problem():
     H = hjpde.LinearQuadratic([[1.0]], B=[[0.5]], c=[0.2], Q=[[0.3]])
     datum = hjpde.QuadraticForm([[0.8]])
@@ -83,6 +86,7 @@ def test_drift_and_running_cost_of_a_linear_quadratic_problem():
     assert float(solution.standard_error(T, X)) < 0.05
 
 
+@pytest.mark.slow
 def test_the_control_variate_is_exact_for_a_quadratic_payoff():
     plain = standard_error(ornstein_uhlenbeck(), n_paths=64, n_steps=8, control_variate=False)
     variate = standard_error(ornstein_uhlenbeck(), n_paths=64, n_steps=8)
@@ -96,12 +100,14 @@ def test_the_control_variate_reduces_the_variance_of_a_variable_diffusion():
     assert standard_error(problem, n_paths=512, n_steps=8) < 0.6 * plain
 
 
+@pytest.mark.slow
 def test_the_standard_error_falls_with_the_root_of_the_paths():
     problem = hjpde.InitialValueProblem(_bent, hjpde.Quadratic(), EPS)
     few, many = (standard_error(problem, n_paths=n) for n in (1024, 16384))
     assert many / few == pytest.approx(1 / 4, rel=0.15)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_the_weak_order_of_the_steps():
     # Without noise in the payoff's mean: x under dX = -X ds + dW has the mean x e^{-t}, and pairs make it exact.
@@ -115,6 +121,7 @@ def test_the_weak_order_of_the_steps():
     assert np.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.3)
 
 
+@pytest.mark.slow
 @needs_digits
 @pytest.mark.parametrize("kind", [pytest.param("paths", marks=pytest.mark.slow), "logarithm"])
 def test_gradients_are_those_of_the_function(kind):
@@ -132,6 +139,7 @@ def test_gradients_are_those_of_the_function(kind):
     np.testing.assert_allclose(forward, difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_few_effective_samples_are_told():
     # A narrow well five standard deviations away.
     problem = hjpde.InitialValueProblem(lambda x: 10 * jnp.sum((x - 4) ** 2), hjpde.Quadratic(), 0.05)
@@ -154,6 +162,7 @@ def test_a_root_of_a_singular_matrix():
     np.testing.assert_allclose(semidefinite_root(definite), jnp.linalg.cholesky(definite), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_solution_is_a_function_and_streams():
     solution = hjpde.solve(ornstein_uhlenbeck(), T, solvers.FeynmanKac(32, n_steps=2, control_variate=False))
     points = jnp.array([[0.7], [-0.2]])

@@ -164,6 +164,7 @@ def test_exact_heat_between_periodic_sides():
         assert coarse.max() / fine.max() >= 8
 
 
+@pytest.mark.slow
 @double_only
 def test_exact_heat_with_a_full_matrix():
     A = jnp.asarray([[1.0, 0.4], [0.4, 0.5]])
@@ -173,6 +174,7 @@ def test_exact_heat_with_a_full_matrix():
     assert error.max() <= 2e-4
 
 
+@pytest.mark.slow
 @double_only
 def test_boundary_values_that_move():
     """Dirichlet values which no transform knows: super-time-stepping, with steps that are short beside the wall."""
@@ -313,7 +315,11 @@ def test_a_slope_at_the_wall():
 # Dimensions and dtypes.
 
 
-@pytest.mark.parametrize("shape, axis, order", [((4, 16), 1, 5), ((16, 5, 4), 0, 5), ((3, 4, 16, 3), 2, 3)])
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("shape, axis, order", [slow((4, 16), 1, 5), ((16, 5, 4), 0, 5), slow((3, 4, 16, 3), 2, 3)])
 def test_data_of_one_variable_in_more_dimensions(shape, axis, order):
     """On anisotropic grids: the solution is that in one dimension."""
 

@@ -31,7 +31,7 @@ def error_of(fitted, target, d):
     ("target", "d", "n", "n_atoms", "bound"),
     [
         (one_dimensional, 1, 200, 24, 0.03),
-        (two_dimensional, 2, 600, 48, 0.045),
+        pytest.param(two_dimensional, 2, 600, 48, 0.045, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])

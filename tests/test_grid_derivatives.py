@@ -61,7 +61,7 @@ def test_a_batch_of_gradients():
         pytest.param({"t": SMOOTH}, [1.0, 0.5], 1e-6, marks=pytest.mark.slow, id="godunov"),
         pytest.param({"t": SMOOTH, "flux": "local"}, [1.0, 0.5, 0.1], 1e-6, marks=pytest.mark.slow, id="local-viscous"),
         pytest.param({"t": SMOOTH, "flux": "global"}, [1.0, 0.5], 1e-5, marks=pytest.mark.slow, id="global"),
-        pytest.param({"t": KINKED, "flux": "local"}, [1.0, 0.5], None, id="kinked"),
+        pytest.param({"t": KINKED, "flux": "local"}, [1.0, 0.5], None, marks=pytest.mark.slow, id="kinked"),
     ],
 )
 def test_gradients(options, point, bound):

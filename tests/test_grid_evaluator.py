@@ -141,6 +141,7 @@ def test_the_ends_are_met_in_either_precision():
         assert solved(0.5, np.asarray([0.1], np.float32)).dtype == dtype
 
 
+@pytest.mark.slow
 def test_solutions_pass_through_transformations():
     solved = solution()
     again = jax.jit(lambda s: s)(solved)

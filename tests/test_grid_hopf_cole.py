@@ -77,6 +77,7 @@ def test_the_rates_are_those_of_the_equation(mixture):
     np.testing.assert_allclose(solution.evaluator.rates[2], expected, atol=30 * ERROR)
 
 
+@pytest.mark.slow
 def test_tiles_in_the_log_domain_are_exact():
     # Narrower than the smallest cell that a matrix of float64 or float32 can hold.
     exact = problems.ViscousMixture(4e-3 if DOUBLE else 0.02, dim=1)
@@ -99,6 +100,7 @@ def two_waves(A, epsilon, t, x):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [0.3, 40.0])
 def test_another_strength_along_every_axis(t):
     # At the last time the kernel is wider than the box, and only its images' sum is right.
@@ -118,6 +120,7 @@ def test_in_three_dimensions():
     )
 
 
+@pytest.mark.slow
 def test_affine_data_are_exact_up_to_the_border():
     slope, A, t = np.array([0.8, -1.3]), np.diag([0.5, 2.0]), 0.05
     problem = hjpde.InitialValueProblem(lambda x: x @ slope + 1, hjpde.Quadratic(A), 0.3 * A)
@@ -128,6 +131,7 @@ def test_affine_data_are_exact_up_to_the_border():
     np.testing.assert_allclose(solution.evaluator.rates[1], np.full(grid.shape, -slope @ A @ slope), atol=10 * ERROR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_data_that_grow_or_fall_linearly_are_exact_up_to_the_border(sign):
     # Bends of width eps / slope well inside the box; the closed form knows the whole space.
@@ -167,6 +171,7 @@ def test_small_temperatures_in_float32_give_the_sum_to_rounding():
             assert abs(float(u[i]) - exact) <= 1e-6 * max(1, abs(exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("periodic", [True, False])
 def test_small_temperatures_in_the_plane(periodic):
     n, t, epsilon = 48, 0.1, 1e-4
@@ -208,6 +213,7 @@ def test_the_limit_of_no_temperature_is_the_minimum_over_the_nodes():
     assert np.all(np.diff(gaps) < 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [1e-6, 1e3])
 def test_bounds_hold_and_constants_pass_through_at_every_temperature(epsilon):
     grid, problem = circle(32), hjpde.InitialValueProblem(lambda x: jnp.sin(x[0]) ** 3, hjpde.Quadratic(), epsilon)
@@ -225,6 +231,7 @@ def test_at_short_times_the_datum_remains():
     np.testing.assert_allclose(fields(solution)[1], fields(solution)[0], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_between_saved_times_the_error_is_of_order_four():
     exact, x = problems.ColeHopfCosine(0.5, 0.5), circle(64).points[20]
     gaps = []

@@ -226,6 +226,7 @@ def waves(coefficients, x):
 coefficients = st.lists(st.floats(-1, 1, width=16), min_size=3, max_size=3)
 
 
+@pytest.mark.slow
 @given(c=coefficients, rise=st.floats(0, 1, width=16), k=st.integers(1, 3), phase=st.integers(0, 47))
 def test_comparison(c, rise, k, phase):
     """Where `g <= f`, `u <= v` up to what the nodes cannot know: the cube of the spacing."""
@@ -251,6 +252,7 @@ def test_constants_translations_and_reflections(c, constant, steps):
     assert np.all(u <= g + room)
 
 
+@pytest.mark.slow
 def test_a_drift_wraps_around_the_torus():
     # Under p^2/4 + 5p the time runs at a quarter, and the wave passes the whole torus almost four times.
     exact, t, grid = problems.SmoothKinks(1), 3.0, circle(64)
@@ -261,6 +263,7 @@ def test_a_drift_wraps_around_the_torus():
     assert 0 < solution.stats["window"][0] <= 66
 
 
+@pytest.mark.slow
 def test_axes_of_their_own_and_in_any_order():
     def datum(x):
         return jnp.cos(jnp.pi * x[0] / 2) + jnp.abs(x[1] - 0.1)
@@ -289,6 +292,7 @@ def loss():
     return loss
 
 
+@pytest.mark.slow
 @needs_digits
 def test_both_modes_of_differentiation_to_datum_hamiltonian_and_time():
     point, along = tuple(map(jnp.asarray, (0.6, 2.7, 0.35))), tuple(map(jnp.asarray, (0.3, -0.5, 0.2)))
@@ -331,6 +335,7 @@ def test_values_between_the_saved_times():
 # ---- Ways to call it, and what is refused --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_compiled_batched_and_saved_together():
     datum, times = lambda x: jnp.cos(jnp.pi * x[0] / 2), jnp.array([0.1, 0.7])
 
@@ -342,6 +347,7 @@ def test_compiled_batched_and_saved_together():
     np.testing.assert_array_equal(together.ts, times)
 
 
+@pytest.mark.slow
 def test_many_lines_are_taken_in_blocks(monkeypatch):
     g = jnp.asarray(np.random.default_rng(0).normal(size=(7, 48)))
     along = _infimal_convolution.AlongAxis(hjpde.Power(3.0), 1, circle(48).spacing[0], True)

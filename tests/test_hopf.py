@@ -110,6 +110,7 @@ def _hull_supremum(slopes, offsets, A, t, x, n=121):
     return best
 
 
+@pytest.mark.slow
 def test_a_maximum_of_planes_in_two_dimensions():
     rng = np.random.default_rng(1)
     slopes, A = rng.normal(size=(9, 2)), random_spd(rng, 2)

@@ -149,6 +149,7 @@ def test_sampling_of_a_datum_that_is_not_convex():
         assert error[0] < 0.05
 
 
+@pytest.mark.slow
 def test_a_solution_is_a_function_and_its_key_matters():
     t, X = jnp.asarray([0.5]), jnp.ones((1, 8))
     one, same, other = (estimates(hopf_cole(_smooth, **o), t, X)[0] for o in ({}, {}, {"key": jr.key(3)}))

@@ -41,6 +41,7 @@ def require_closed(certificate, tolerance=1e-8):
     assert np.all(certificate.gap <= tolerance * np.maximum(1, np.abs(certificate.value)))
 
 
+@pytest.mark.slow
 def test_both_formulas_and_both_descriptions_agree():
     structured, plain, X = lasso(7)
     certificates = [solution.certificate(0.7, X[:12]) for solution in (hopf(*structured), lax(*plain))]
@@ -62,6 +63,7 @@ def test_fifty_dimensions_at_a_thousand_points():
 EIKONAL = hjpde.SumOfHamiltonians(hjpde.Eikonal(0.5), hjpde.Eikonal(0.7))
 
 
+@pytest.mark.slow
 def test_a_paraboloid_under_an_eikonal_front_within_reach_and_beyond():
     # u is the least |y|^2/2 within the distance ct; within reach the co-state is the kink of H.
     X = jnp.asarray(np.random.default_rng(1).normal(size=(10, 3)) * [[0.2]] * 2).at[0].set(0.0)
@@ -127,6 +129,7 @@ def paraboloids(n, d=10, seed=0):
     return exact, plain, jnp.asarray(1.5 * rng.normal(size=(200, d)))
 
 
+@pytest.mark.slow
 def test_a_minimum_is_solved_branch_by_branch():
     exact, plain, X = paraboloids(4)
     certificate = plain.certificate(0.5, X[:8])
@@ -161,6 +164,7 @@ def test_a_hamiltonian_of_unknown_curvature():
     assert not np.any(certificate.closed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solve", [lax, pytest.param(hopf, marks=pytest.mark.slow)])
 def test_derivatives_are_those_of_the_lagrangian(solve):
     rng = np.random.default_rng(5)
@@ -203,6 +207,7 @@ def test_derivatives_in_what_a_plain_function_closes_over():
     np.testing.assert_allclose(eqx.filter_jit(jax.jvp)(value, (c,), (1.0,))[1], difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [solvers.HopfLax, pytest.param(solvers.Hopf, marks=pytest.mark.slow)])
 def test_a_gap_that_stays_open_is_reported(solver):
     (datum, H), _, X = lasso(7)

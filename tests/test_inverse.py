@@ -106,6 +106,7 @@ def test_the_deviation_at_rest_is_that_of_the_exact_posterior():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_going_on_is_bit_for_bit_the_whole_run():
     observations = samples()
     whole = recover(observations, noise=NOISE)
@@ -132,6 +133,7 @@ def test_an_interruption_keeps_what_was_reached(monkeypatch):
     assert len(found.history) == 2
 
 
+@pytest.mark.slow
 def test_a_network_through_a_closed_form():
     # The layer's own atoms are recovered up to what is seen of them: the solution at later times.
     exact = hjpde.Atoms([[-1.0], [0.3], [1.2]], [0.0, 0.4, -0.2])
@@ -159,6 +161,7 @@ def test_the_viscosity_and_the_datum_together():
     np.testing.assert_allclose(found.initial_data.heights, exact.heights, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_parameter_of_the_hamiltonian():
     grid = solvers.Grid([-3.0], [3.0], (61,))
     datum = hjpde.Norm(2)
@@ -258,6 +261,7 @@ def test_refuses(options, message):
         hjpde.fit(samples(5), initial_data=solvers.GridValues(CIRCLE), **arguments)
 
 
+@pytest.mark.slow
 def test_refuses_other_observations_and_dimensions():
     datum = solvers.GridValues(CIRCLE)
     with pytest.raises(ValueError, match="must be `Samples` with `initial_data`"):

@@ -20,6 +20,7 @@ needs_digits = pytest.mark.skipif(not DOUBLE, reason="compares with differences 
 convolve = jax.jit(log_convolution, static_argnums=(3, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [1e-3, 0.5, 3.1, 3.2, 40.0, 600.0])
 def test_the_gaussian_sum_is_jacobis(q):
     offsets = np.array([0.0, 0.17, -0.3, 0.5])
@@ -85,6 +86,7 @@ def test_every_tile_gives_the_sum(kappa, epsilon, periodic):
         np.testing.assert_allclose(found, exact, rtol=0, atol=30 * ROUNDOFF * (1 + np.abs(exact).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_tile_underflows_up_to_its_limit_whatever_the_data(dtype, periodic):
@@ -145,6 +147,7 @@ def test_two_gaussians_make_one(tile):
     np.testing.assert_allclose(twice, once, atol=1e-13 if DOUBLE else 2e-5)
 
 
+@pytest.mark.slow
 @needs_digits
 @pytest.mark.parametrize(
     "tile, epsilon, periodic",

@@ -21,6 +21,7 @@ def _run(code):
     return finished.stdout
 
 
+@pytest.mark.slow
 def test_double_precision_off():
     # Warnings are errors: in particular nothing asks jax for a float64 that it will not give.
     printed = _run("""

@@ -55,6 +55,7 @@ def test_tubes_are_nested_in_time(monotone):
     assert float(jnp.abs(us[-1] - free[-1]).max()) > 0.5
 
 
+@pytest.mark.slow
 @double_only
 def test_a_tube_is_the_running_minimum():
     """The sign of the rate against an obstacle at the target: the same set, with an error of the scheme's order."""

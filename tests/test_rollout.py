@@ -127,6 +127,7 @@ def test_leaving_the_domain_is_reported():
     assert np.all(np.isfinite(paths.states[0]))
 
 
+@pytest.mark.slow
 def test_differentiable_in_the_start_and_the_dynamics():
     @jax.jit
     def missed(x0, speed):

@@ -31,6 +31,7 @@ def gaussians():
     return problems.GaussianTransport(rng.normal(size=3), S0, rng.normal(size=3), S1)
 
 
+@pytest.mark.slow
 def test_the_potential_is_that_of_the_solver(gaussians):
     points = jnp.asarray(np.random.default_rng(1).normal(size=(40, 3)))
     solution = hjpde.solve(gaussians.problem, 1.0)
@@ -59,6 +60,7 @@ def test_the_map_moves_one_gaussian_to_the_other(gaussians):
     np.testing.assert_allclose(arrives - solution.gradient(1.0, arrives), x, atol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_kantorovichs_duality_for_gaussians(gaussians):
     """The mean of the final potential less that of the initial one is the cost; both means are closed forms."""
 
@@ -71,6 +73,7 @@ def test_kantorovichs_duality_for_gaussians(gaussians):
     np.testing.assert_allclose(end - start, gaussians.cost, atol=10 * ROUNDING)
 
 
+@pytest.mark.slow
 def test_the_cost_is_differentiable_where_eigenvalues_meet():
     rng = np.random.default_rng(2)
     dS = random_spd(rng, 2) - np.eye(2)
