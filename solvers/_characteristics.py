@@ -13,6 +13,7 @@ from hjpde._types import ArrayInput, as_float_array, require_finite
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians._abstract import Curvature
 from hjpde.initial_data import Atoms
+from hjpde.solvers.grids._grid import Grid
 from hjpde.solvers.paths._canonical_equations import Strips, constant
 from hjpde.solvers.paths._characteristic_evaluator import CharacteristicEvaluator
 from hjpde.solvers.paths._crossing import survey
@@ -20,7 +21,6 @@ from hjpde.solvers.paths._curvature import curvature_of
 from hjpde.solvers.paths._quasi_random import kronecker_points
 
 from ._abstract import AbstractSolver
-from ._grid import Grid
 from ._periodic_extension import why_not_periodic_extension
 
 _SHAPES = {1: (256,), 2: (24, 24), 3: (10, 10, 10)}

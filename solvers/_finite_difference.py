@@ -12,6 +12,10 @@ from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, Solution
 from hjpde._types import ArrayInput, Scalar, as_float_array, is_concrete, known_number, positive_scalar, require_finite
 from hjpde._viscosity import NoViscosity
+from hjpde.solvers.grids._ghost_cells import boundary_of, why_not_over
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._interpolation import Order as InterpolationOrder
 from hjpde.solvers.stepping._exact_heat import exact_heat
 from hjpde.solvers.stepping._grid_run import History, run
 from hjpde.solvers.stepping._numerical_hamiltonian import Flux, choose_flux
@@ -21,10 +25,6 @@ from hjpde.solvers.stepping._speed_bound import speed_bound_of
 from hjpde.solvers.stepping._strong_stability import TimeOrder
 
 from ._abstract import AbstractSteppingSolver
-from ._ghost_cells import boundary_of, why_not_over
-from ._grid import Grid
-from ._grid_evaluator import GridEvaluator
-from ._interpolation import Order as InterpolationOrder
 
 Field = Float[Array, "..."]
 

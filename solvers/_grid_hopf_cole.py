@@ -19,12 +19,12 @@ from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import LinearQuadratic, Quadratic
 from hjpde.solvers.convolutions._log_convolution import cut_off, log_convolution, sharpest, tile_sizes
 from hjpde.solvers.convolutions._quadrature_error import quadrature_error
+from hjpde.solvers.grids._ghost_cells import boundary_of, pad, why_not_over
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_values import GridValues
 
 from ._abstract import AbstractSolver
-from ._ghost_cells import boundary_of, pad, why_not_over
-from ._grid import Grid
-from ._grid_evaluator import GridEvaluator
-from ._grid_values import GridValues
 
 Field = Float[Array, "..."]
 

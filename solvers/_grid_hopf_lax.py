@@ -15,14 +15,14 @@ from hjpde._types import Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import AbstractHamiltonian, HasSeparableLagrangian
 from hjpde.solvers.convolutions._infimal_convolution import AlongAxis, infimal_convolution
+from hjpde.solvers.grids._ghost_cells import boundary_of, pad, why_not_over
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 from hjpde.solvers.stepping._numerical_hamiltonian import choose_flux, numerical_hamiltonian
 from hjpde.solvers.stepping._one_sided import GHOST_CELLS, one_sided_derivatives
 from hjpde.solvers.stepping._speed_bound import speed_bound_of
 
 from ._abstract import AbstractSolver
-from ._ghost_cells import boundary_of, pad, why_not_over
-from ._grid import Grid
-from ._grid_evaluator import GridEvaluator
 
 Field = Float[Array, "..."]
 

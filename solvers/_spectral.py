@@ -11,15 +11,15 @@ from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, Solution
 from hjpde._types import Scalar, ScalarLike, is_concrete, positive_scalar
 from hjpde._viscosity import MatrixViscosity, NoViscosity, ScalarViscosity
+from hjpde.solvers.grids._ghost_cells import why_not_over
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 from hjpde.solvers.stepping._heat import HeatFlow
 from hjpde.solvers.stepping._pseudo_spectral import PseudoSpectral
 from hjpde.solvers.stepping._spectral_evaluator import SpectralEvaluator
 from hjpde.solvers.stepping._spectral_run import INTERRUPTED, NOT_FINITE, OUT_OF_STEPS, Interval, SpectralRun
 
 from ._abstract import AbstractSteppingSolver
-from ._ghost_cells import why_not_over
-from ._grid import Grid
-from ._grid_evaluator import GridEvaluator
 
 Field = Float[Array, "..."]
 

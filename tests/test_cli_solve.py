@@ -18,7 +18,7 @@ from hjpde._plotting_solution import Plane
 from hjpde._solution import RESULTS, AbstractEvaluator
 from hjpde._solve_job import GridRun, SolveJob, SolveSettings, run_job
 from hjpde._solve_report import pretty
-from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 
 FIELDS = {"problem", "solver", "linf", "l1", "order", "seconds", "convergence"}
 ROW_FIELDS = {"n", "linf", "l1", "seconds"}

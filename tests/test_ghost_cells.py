@@ -7,7 +7,7 @@ import pytest
 
 import hjpde
 from hjpde import solvers
-from hjpde.solvers._ghost_cells import boundary_of, impose, pad, why_not_over
+from hjpde.solvers.grids._ghost_cells import boundary_of, impose, pad, why_not_over
 
 LINE = solvers.Grid((0.0,), (4.0,), (5,))
 V = jnp.asarray([-2.0, 1.0, 4.0, 2.0, 3.0])

@@ -10,7 +10,7 @@ from hypothesis import example, given
 
 import hjpde
 from hjpde import solvers
-from hjpde.solvers import _grid
+from hjpde.solvers.grids import _grid
 
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 GRID = solvers.Grid((-1.0, 0.5), (1.0, 3.0), (7, 6))

@@ -9,9 +9,9 @@ import pytest
 
 import hjpde
 from hjpde import solvers
-from hjpde.solvers import _grid_evaluator
-from hjpde.solvers._grid_evaluator import GridEvaluator
-from hjpde.solvers._interpolation import Order
+from hjpde.solvers.grids import _grid_evaluator
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._interpolation import Order
 
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 GRID = solvers.Grid((0.0, -1.0), (1.0, 1.0), (6, 5))

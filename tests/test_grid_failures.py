@@ -6,7 +6,7 @@ import pytest
 
 import hjpde
 from hjpde import RESULTS, solvers
-from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 from hjpde.solvers.stepping import _grid_run
 
 CIRCLE = solvers.Grid((0.0,), (1.0,), (16,), True)

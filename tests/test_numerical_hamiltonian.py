@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import hjpde
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._over_grid import over_grid
+from hjpde.solvers.grids._over_grid import over_grid
 from hjpde.solvers.stepping._numerical_hamiltonian import choose_flux, dissipation, numerical_hamiltonian
 from hjpde.solvers.stepping._speed_bound import speed_bound_of
 

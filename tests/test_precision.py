@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import jax
+import pytest
 
 
 def _run(code):

@@ -12,7 +12,7 @@ from _helpers import jets
 import hjpde
 from hjpde import solvers
 from hjpde._structure import decode, encode
-from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 
 RNG = np.random.default_rng(0)
 POSITIONS, HEIGHTS = jnp.asarray(RNG.normal(size=(5, 2))), jnp.asarray(RNG.normal(size=5))

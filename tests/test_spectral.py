@@ -15,7 +15,7 @@ import hjpde
 from hjpde import problems, solvers
 from hjpde._solution import RESULTS
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 from hjpde.solvers.stepping import _spectral_run
 from hjpde.solvers.stepping._exponential_runge_kutta import ExponentialRungeKutta, phi_functions
 from hjpde.solvers.stepping._heat import HeatFlow

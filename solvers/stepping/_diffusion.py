@@ -6,9 +6,9 @@ from jaxtyping import Array, Float
 
 from hjpde._types import Point, Scalar
 from hjpde._viscosity import AbstractViscosity, MatrixViscosity, VariableViscosity
-from hjpde.solvers._ghost_cells import Boundary, boundary_of, pad
-from hjpde.solvers._grid import Grid
-from hjpde.solvers._over_grid import over_grid
+from hjpde.solvers.grids._ghost_cells import Boundary, boundary_of, pad
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._over_grid import over_grid
 
 from ._one_sided import Order
 

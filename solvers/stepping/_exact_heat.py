@@ -7,8 +7,8 @@ import numpy as np
 from hjpde._domain import Dirichlet, Neumann, Sides
 from hjpde._types import is_concrete
 from hjpde._viscosity import AbstractViscosity, MatrixViscosity, ScalarViscosity
-from hjpde.solvers._ghost_cells import Boundary
-from hjpde.solvers._grid import Grid
+from hjpde.solvers.grids._ghost_cells import Boundary
+from hjpde.solvers.grids._grid import Grid
 
 from ._heat import HeatFlow, Reflection
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian, HasGodunov
-from hjpde.solvers._over_grid import over_grid
+from hjpde.solvers.grids._over_grid import over_grid
 
 Flux = Literal["godunov", "global", "local", "local-local"]
 Field = Float[Array, "..."]

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from hjpde._types import Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._grid import Grid
-from hjpde.solvers._over_grid import over_grid
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._over_grid import over_grid
 
 from ._heat import HeatFlow
 

@@ -17,9 +17,9 @@ from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde._viscosity import AbstractViscosity, NoViscosity
 from hjpde.hamiltonians import AbstractHamiltonian
-from hjpde.solvers._ghost_cells import Boundary, impose, pad
-from hjpde.solvers._grid import Grid
-from hjpde.solvers._over_grid import over_grid
+from hjpde.solvers.grids._ghost_cells import Boundary, impose, pad
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._over_grid import over_grid
 
 from ._cfl import CFLController
 from ._diffusion import decay_rate, diffusion

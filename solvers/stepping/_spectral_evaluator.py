@@ -10,8 +10,8 @@ from jaxtyping import Array, Complex, Float
 
 from hjpde._solution import AbstractEvaluator
 from hjpde._types import Point, Scalar
-from hjpde.solvers._grid import Grid
-from hjpde.solvers._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid import Grid
+from hjpde.solvers.grids._grid_evaluator import GridEvaluator
 
 _MOST_NUMBERS = 1 << 22
 

@@ -1,0 +1,1 @@
+"""Grids: nodes, what is beyond their borders, interpolation, and values on them as a datum or a solution."""
