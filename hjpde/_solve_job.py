@@ -1,7 +1,6 @@
 """The work of `hjpde solve`: a worked problem on three grids, its errors, and what they fall by."""
 
 import dataclasses
-import difflib
 import math
 import time
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from hjpde._memory import resident_growth
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, SavedOnGrid, Solution
 from hjpde._solve import SolveError, solve
+from hjpde._solvers_by_name import CLOSED_FORMS, ON_GRIDS, require_known
 from hjpde._types import Scalar
 from hjpde.problems import AbstractExactProblem, AbstractProblem, Entry, find
-from hjpde.solvers import AbstractSolver, FiniteDifference, Grid, Hopf, HopfCole, HopfLax, Spectral
+from hjpde.solvers import AbstractSolver, FiniteDifference, Grid, Spectral
 
-CLOSED_FORMS: dict[str, type[AbstractSolver]] = {"HopfCole": HopfCole, "HopfLax": HopfLax, "Hopf": Hopf}
-SOLVER_NAMES = ("FiniteDifference", "Spectral", *CLOSED_FORMS)
 LEAST_N = 16
 Norm = Literal["l1", "linf"]
 _MOST_STEPS = 1_000_000
@@ -156,11 +154,7 @@ def prepare(name: str, settings: SolveSettings) -> tuple[Entry, AbstractProblem,
     """
     entry = find(name)
     solver = entry.solver if settings.solver is None else settings.solver
-    if solver not in SOLVER_NAMES:
-        lower = {known.lower(): known for known in SOLVER_NAMES}
-        close = [lower[word] for word in difflib.get_close_matches(solver.lower(), lower, n=2, cutoff=0.4)]
-        guess = f"; did you mean {' or '.join(close)}?" if close else "."
-        raise ValueError(f"there is no solver {solver!r}{guess} Known are {', '.join(SOLVER_NAMES)}.")
+    require_known(solver)
     check_size_and_time(settings)
     if solver != "FiniteDifference":
         for option in ("order", "flux", "cfl"):
@@ -205,7 +199,7 @@ def make_solver(name: str, grid: Grid, settings: SolveSettings) -> AbstractSolve
         chosen = {"flux": settings.flux, "cfl": settings.cfl, "order": settings.order}
         given = {option: value for option, value in chosen.items() if value is not None}
         return FiniteDifference(grid, max_steps=_MOST_STEPS, **given)
-    return Spectral(grid) if name == "Spectral" else CLOSED_FORMS[name]()
+    return ON_GRIDS[name](grid) if name in ON_GRIDS else CLOSED_FORMS[name]()
 
 
 def history(job: SolveJob, run: GridRun, times: int, progress: bool) -> tuple[np.ndarray, np.ndarray, Solution]:

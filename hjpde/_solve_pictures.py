@@ -20,7 +20,8 @@ from hjpde._plotting_solution import (
 from hjpde._problem import InitialValueProblem
 from hjpde._report import Picture
 from hjpde._solution import Solution
-from hjpde._solve_job import CLOSED_FORMS, GridRun, Norm, SolveJob, exact_values, history
+from hjpde._solve_job import GridRun, Norm, SolveJob, exact_values, history
+from hjpde._solvers_by_name import CLOSED_FORMS
 from hjpde._types import Point, Scalar
 from hjpde._viscosity import NoViscosity
 from hjpde.hamiltonians import ControlAffine, Eikonal, Transport

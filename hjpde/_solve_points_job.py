@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 from hjpde._solution import Solution
 from hjpde._solve import solve
-from hjpde._solve_job import CLOSED_FORMS, SolveSettings, check_size_and_time, plain
+from hjpde._solve_job import SolveSettings, check_size_and_time, plain
+from hjpde._solvers_by_name import CLOSED_FORMS
 from hjpde._types import Scalar
 from hjpde.problems import POINTWISE, AbstractExactProblem, PointEntry
 

@@ -11,8 +11,9 @@ import jax
 
 from hjpde._animation import write_gif, write_html
 from hjpde._report import Column, Section, TableOf, write_report
-from hjpde._solve_job import CLOSED_FORMS, SolveJob, rows
+from hjpde._solve_job import SolveJob, rows
 from hjpde._solve_pictures import pictures, scene
+from hjpde._solvers_by_name import CLOSED_FORMS
 from hjpde.problems import CATALOGUE, POINTWISE
 
 if TYPE_CHECKING:

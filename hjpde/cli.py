@@ -195,7 +195,7 @@ def solve(
     solver: Annotated[
         str | None,
         typer.Option(
-            help="FiniteDifference, Spectral, HopfCole, HopfLax or Hopf.",
+            help="FiniteDifference, Spectral, GridHopfLax, GridHopfCole, HopfCole, HopfLax or Hopf.",
             show_default="the problem's in `hjpde problems`",
         ),
     ] = None,

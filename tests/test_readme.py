@@ -11,7 +11,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encodi
 
 
 def test_the_examples_run_and_the_first_prints_two_equal_numbers():
-    code, on_a_grid = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code, *others = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -19,9 +19,11 @@ def test_the_examples_run_and_the_first_prints_two_equal_numbers():
     left, right = map(float, printed.getvalue().split())
     # The example runs in float64 here and in float32 where x64 is off.
     np.testing.assert_allclose(left, right, rtol=1e-5)
-    with contextlib.redirect_stdout(printed):
-        exec(compile(on_a_grid, "README.md", "exec"), {})
-    assert "WENO5, godunov" in printed.getvalue()
+    for example, expected in zip(others, ("WENO5, godunov", "True", "The observations are met"), strict=True):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(example, "README.md", "exec"), {})
+        assert expected in printed.getvalue()
 
 
 def test_the_two_commands():

@@ -30,7 +30,7 @@ STAIR = (
     ("_fit_atoms", "inverse"),
     ("_fitted",),
     ("_rollout", "_solve"),
-    ("_choose_solver",),
+    ("_choose_solver", "_solvers_by_name"),
     ("solvers",),
     ("_problem", "_solution"),
     ("_atom_model", "_observations"),
