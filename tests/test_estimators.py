@@ -13,8 +13,15 @@ from hjpde.estimators import HJClassifier, HJRegressor
 
 # Some checks are told to be skipped by the environment (array interfaces that are not enabled), with a warning.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([HJRegressor(), HJClassifier()])
+@parametrize_with_checks([HJRegressor()])
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([HJClassifier()])
+def test_scikit_learn_checks_of_a_classifier(estimator, check):
     check(estimator)
 
 

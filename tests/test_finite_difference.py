@@ -12,6 +12,12 @@ import hjpde
 from hjpde import problems, solvers
 from hjpde.hamiltonians import AbstractHamiltonian
 
+
+def slow(*values):
+    """A case that only a run of the slow tests takes."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 double_only = pytest.mark.skipif(EPS > 1e-10, reason="errors are measured in double precision")
 
@@ -155,6 +161,7 @@ def on_interval(mode, boundary, lower=0.0, upper=np.pi):
     return OneMode(jnp.eye(1), jnp.ones(1), mode, domain)
 
 
+@pytest.mark.slow
 def test_exact_heat_between_periodic_sides():
     solution, coarse = solved(problems.ColeHopfCosine(0.5), 32, 1.0)
     assert "integrating-factor SSP Runge-Kutta 3" in solution.stats["scheme"]
@@ -279,7 +286,7 @@ class Inflow(problems.AbstractExactProblem):
 
 
 @double_only
-@pytest.mark.parametrize("order, least", [(1, 0.8), (5, 1.8)])
+@pytest.mark.parametrize("order, least", [slow(1, 0.8), (5, 1.8)])
 def test_what_flows_in_is_what_is_given(order, least):
     """After all of the datum has left the box; the ghost cells beyond a wave's wall are of second order."""
     errors = [solved(Inflow(), n, 2.5, order)[1] for n in (33, 65)]
@@ -287,7 +294,7 @@ def test_what_flows_in_is_what_is_given(order, least):
     assert np.log2(errors[0].mean() / errors[1].mean()) >= least
 
 
-@pytest.mark.parametrize("order", [1, 5])
+@pytest.mark.parametrize("order", [1, slow(5)])
 def test_a_reflecting_wall_is_a_mirror(order):
     def datum(x):
         return jnp.exp(jnp.cos(x[0]))
@@ -313,10 +320,6 @@ def test_a_slope_at_the_wall():
 
 
 # Dimensions and dtypes.
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("shape, axis, order", [slow((4, 16), 1, 5), ((16, 5, 4), 0, 5), slow((3, 4, 16, 3), 2, 3)])

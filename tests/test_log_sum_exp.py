@@ -370,7 +370,7 @@ def dense_covariance(X, W, b, eps):
 
 
 @needs_x64
-@pytest.mark.parametrize("dimension", [3, 12])
+@pytest.mark.parametrize("dimension", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_curvature(dimension, getkey):
     X, W, b = layer(4, 9, 31, dimension)
     eps, vectors = 0.4, jax.random.normal(getkey(), X.shape)
