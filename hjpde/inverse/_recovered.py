@@ -159,8 +159,8 @@ class Recovered(eqx.Module):
         """At which nodes of a grid datum the observations depend on the value there, shape `(n1, ..., nd)`.
 
         Without viscosity a node counts if a minimiser of Hopf and Lax comes to lie on it or beside it; what the others
-        hold could be anything higher and is lost. On a shock many minimisers give the same value, and one of them counts,
-        so that a few nodes may be taken for seen that are not. With viscosity every node counts, if little.
+        hold could be anything higher and is lost. On a shock many minimisers give the same value, and one of them
+        counts, so that a few nodes may be taken for seen that are not. With viscosity every node counts, if little.
 
         **Raises:** `ValueError` if the recovered datum is not given by values on a grid.
         """
