@@ -1,17 +1,44 @@
 """What the benchmarks share: paired timing, resident memory, the machine's own rates."""
 
+import argparse
 import ctypes
 import gc
+import os
 import pathlib
+import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 _STATUS, _CLEAR = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
+
+
+def arguments_of(description: str | None, settings: Collection[str]) -> tuple[list[str], int]:
+    """The settings and the number of rounds that the user asks for: all and 5 by default."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", help=f"of {', '.join(settings)}; all by default")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    chosen = arguments.settings or list(settings)
+    unknown = [name for name in chosen if name not in settings]
+    if unknown:
+        parser.error(f"there is no setting {unknown[0]!r}; known are {', '.join(settings)}.")
+    return chosen, arguments.repeats
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement depends on beside the code."""
+    return {
+        "device": str(jax.devices()[0]),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "load": os.getloadavg()[0],
+    }
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:

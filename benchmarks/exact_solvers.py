@@ -8,13 +8,10 @@ median over the rounds, the nanoseconds a node, and the largest and the mean err
 table. Timed is a compiled function from the datum at the nodes to the values at the end.
 """
 
-import argparse
 import dataclasses
 import functools
 import importlib.util
 import json
-import os
-import platform
 import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +20,7 @@ import grid_solvers
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _harness import timed
+from _harness import arguments_of, machine, timed
 
 import hjpde
 from hjpde import problems, solvers
@@ -229,24 +226,14 @@ def measure(name, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", help=f"of {', '.join(SETTINGS)}; all by default")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    chosen = arguments.settings or list(SETTINGS)
-    unknown = [name for name in chosen if name not in SETTINGS]
-    if unknown:
-        parser.error(f"there is no setting {unknown[0]!r}; known are {', '.join(SETTINGS)}.")
+    chosen, repeats = arguments_of(__doc__, SETTINGS)
     rows = []
     for name in chosen:
         setting = SETTINGS[name]
         jax.config.update("jax_enable_x64", setting.double)
-        machine = {
-            "device": str(jax.devices()[0]), "cores": os.cpu_count(), "python": platform.python_version(),
-            "jax": jax.__version__, "load": os.getloadavg()[0], "dtype": "float64" if setting.double else "float32",
-        }  # fmt: skip
-        print(json.dumps({"setting": name, "equation": setting.equation, **machine}), flush=True)
-        rows += measure(name, arguments.repeats)
+        dtype = "float64" if setting.double else "float32"
+        print(json.dumps({"setting": name, "equation": setting.equation, **machine(), "dtype": dtype}), flush=True)
+        rows += measure(name, repeats)
     print(f"\n{'setting':10} {'library':36} {'median s':>9} {'speed-up':>9} {'ns/node':>9} {'L1':>9} {'Linf':>9}")
     for row in rows:
         cells = (f"{row[key]:9.2g}" if key in row else " " * 9 for key in ("l1", "linf"))

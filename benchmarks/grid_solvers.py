@@ -12,18 +12,15 @@ The floor is what the arithmetic or the memory must take at the least, whichever
 array read and one written a stage at the rate of a sum on an array of that size. Both rates are measured here.
 """
 
-import argparse
 import functools
 import importlib.util
 import json
-import os
-import platform
 import statistics
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _harness import rate, timed
+from _harness import arguments_of, machine, rate, timed
 
 import hjpde
 from hjpde import solvers
@@ -307,23 +304,12 @@ def measure(name, repeats, flops):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", help=f"of {', '.join(SETTINGS)}; all by default")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    chosen = arguments.settings or list(SETTINGS)
-    unknown = [name for name in chosen if name not in SETTINGS]
-    if unknown:
-        parser.error(f"there is no setting {unknown[0]!r}; known are {', '.join(SETTINGS)}.")
+    chosen, repeats = arguments_of(__doc__, SETTINGS)
     flops, rows = stencil_rate(), []
     for name in chosen:
         shown = {key: SETTINGS[name][key] for key in ("equation", "grid", "peer")}
-        machine = {
-            "device": str(jax.devices()[0]), "cores": os.cpu_count(), "python": platform.python_version(),
-            "jax": jax.__version__, "load": os.getloadavg()[0], "dtype": "float32", "flops": flops,
-        }  # fmt: skip
-        print(json.dumps({"setting": name, **shown, **machine}), flush=True)
-        rows += measure(name, arguments.repeats, flops)
+        print(json.dumps({"setting": name, **shown, **machine(), "dtype": "float32", "flops": flops}), flush=True)
+        rows += measure(name, repeats, flops)
     print(f"\n{'setting':10} {'library':40} {'median s':>9} {'speed-up':>9} {'x floor':>8} {'L1':>9} {'Linf':>9}")
     for row in rows:
         cells = (f"{row[key]:9.2g}" if key in row else " " * 9 for key in ("l1", "linf"))

@@ -42,3 +42,22 @@ def getkey(request):
     key = jax.random.key(zlib.crc32(request.node.name.encode()))
     calls = iter(range(1_000_000))
     return lambda: jax.random.fold_in(key, next(calls))
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """The test runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command of hjpde; returns its exit code and what it printed on both streams."""
+    from hjpde import cli
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call

@@ -12,26 +12,12 @@ import numpy as np
 import pytest
 
 import hjpde
-from hjpde import _output_folder, cli
+from hjpde import _output_folder
 
 FIT_FILES = {"history.png", "model.hjpde", "report.html", "results.csv"}
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; returns its exit code and what it printed on both streams."""
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hjpde
-from hjpde import _plotting_solution, _solve_job, _solve_pictures, _solve_report, cli, problems, solvers
+from hjpde import _plotting_solution, _solve_job, _solve_pictures, _solve_report, problems, solvers
 from hjpde._memory import resident_growth
 from hjpde._plotting_solution import Plane
 from hjpde._solution import RESULTS, AbstractEvaluator
@@ -24,21 +24,7 @@ FIELDS = {"problem", "solver", "linf", "l1", "order", "seconds", "convergence"}
 ROW_FIELDS = {"n", "linf", "l1", "seconds"}
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; returns its exit code and what it printed on both streams."""
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hjpde
-from hjpde import _plotting_solution, _solve_points_job, cli, problems
+from hjpde import _plotting_solution, _solve_points_job, problems
 from hjpde._solve_job import SolveSettings
 from hjpde._solve_points_job import run_points_job
 from hjpde._solve_points_report import points_table, write_points_report
@@ -19,21 +19,7 @@ FIELDS = {"problem", "solver", "linf", "l1", "order", "seconds", "convergence"}
 ROW_FIELDS = {"n", "linf", "l1", "seconds"}
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; returns its exit code and what it printed on both streams."""
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def everything():
