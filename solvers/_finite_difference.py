@@ -15,6 +15,7 @@ from hjpde._viscosity import NoViscosity
 from hjpde.solvers.grids._ghost_cells import boundary_of, why_not_over
 from hjpde.solvers.grids._grid import Grid
 from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_values import datum_at_nodes
 from hjpde.solvers.grids._interpolation import Order as InterpolationOrder
 from hjpde.solvers.stepping._exact_heat import exact_heat
 from hjpde.solvers.stepping._grid_run import History, run
@@ -140,9 +141,7 @@ class FiniteDifference(AbstractSteppingSolver):
         return why_not_over(self.grid, problem.domain)
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
-        v = self.grid.sample(problem.initial_data)
-        if v.shape != self.grid.shape:
-            raise ValueError(f"`initial_data` must return a scalar at one point, got shape {v.shape[self.grid.dim :]}.")
+        v = datum_at_nodes(problem.initial_data, self.grid)
         ts = ts.astype(v.dtype)
         zero = jnp.zeros_like(ts[0])
         system = self._system(problem, v)

@@ -1,7 +1,6 @@
 """Hopf-Cole on a grid: the Gaussian convolution of any datum, axis by axis, without a step in time."""
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, final
 
@@ -22,7 +21,7 @@ from hjpde.solvers.convolutions._quadrature_error import quadrature_error
 from hjpde.solvers.grids._ghost_cells import boundary_of, pad, why_not_over
 from hjpde.solvers.grids._grid import Grid
 from hjpde.solvers.grids._grid_evaluator import GridEvaluator
-from hjpde.solvers.grids._grid_values import GridValues
+from hjpde.solvers.grids._grid_values import datum_at_nodes
 
 from ._abstract import AbstractSolver
 
@@ -99,9 +98,7 @@ class GridHopfCole(AbstractSolver):
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
         del progress
-        g = _at_nodes(problem.initial_data, self.grid)
-        if g.shape != self.grid.shape:
-            raise ValueError(f"`initial_data` must return a scalar at one point, got shape {g.shape[self.grid.dim :]}.")
+        g = datum_at_nodes(problem.initial_data, self.grid)
         ts = ts.astype(g.dtype)
         flow = _flow_of(problem, self.grid, ts, g.dtype)
         run = _run(flow, g, ts)
@@ -226,12 +223,6 @@ def _flow_of(problem: InitialValueProblem, grid: Grid, ts: Float[Array, " T"], d
         chosen = set(np.sum(sharpness[:, axis, None] > limits, axis=1).tolist())
         needed.append(tuple(tile for k, tile in enumerate(sizes) if k in chosen))
     return _GaussianFlow(grid, diagonal, epsilon, tuple(needed))
-
-
-def _at_nodes(datum: Callable, grid: Grid) -> Field:
-    if isinstance(datum, GridValues) and datum.grid is grid:
-        return datum.values
-    return grid.sample(datum)
 
 
 def _diagonal_of(A: Float[Array, "d d"]) -> Float[Array, " d"]:

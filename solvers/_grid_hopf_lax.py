@@ -18,6 +18,7 @@ from hjpde.solvers.convolutions._infimal_convolution import AlongAxis, infimal_c
 from hjpde.solvers.grids._ghost_cells import boundary_of, pad, why_not_over
 from hjpde.solvers.grids._grid import Grid
 from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_values import datum_at_nodes
 from hjpde.solvers.stepping._numerical_hamiltonian import choose_flux, numerical_hamiltonian
 from hjpde.solvers.stepping._one_sided import GHOST_CELLS, one_sided_derivatives
 from hjpde.solvers.stepping._speed_bound import speed_bound_of
@@ -92,9 +93,7 @@ class GridHopfLax(AbstractSolver):
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
         del progress
-        g = self.grid.sample(problem.initial_data)
-        if g.shape != self.grid.shape:
-            raise ValueError(f"`initial_data` must return a scalar at one point, got shape {g.shape[self.grid.dim :]}.")
+        g = datum_at_nodes(problem.initial_data, self.grid)
         return _solve(self.grid, problem, g, ts.astype(g.dtype))
 
 

@@ -14,6 +14,7 @@ from hjpde._viscosity import MatrixViscosity, NoViscosity, ScalarViscosity
 from hjpde.solvers.grids._ghost_cells import why_not_over
 from hjpde.solvers.grids._grid import Grid
 from hjpde.solvers.grids._grid_evaluator import GridEvaluator
+from hjpde.solvers.grids._grid_values import datum_at_nodes
 from hjpde.solvers.stepping._heat import HeatFlow
 from hjpde.solvers.stepping._pseudo_spectral import PseudoSpectral
 from hjpde.solvers.stepping._spectral_evaluator import SpectralEvaluator
@@ -100,9 +101,7 @@ class Spectral(AbstractSteppingSolver):
         return why_not_over(grid, problem.domain)
 
     def solve(self, problem: InitialValueProblem, ts: Float[Array, " T"], *, progress: bool) -> Solution:
-        u = self.grid.sample(problem.initial_data)
-        if u.shape != self.grid.shape:
-            raise ValueError(f"`initial_data` must return a scalar at one point, got shape {u.shape[self.grid.dim :]}.")
+        u = datum_at_nodes(problem.initial_data, self.grid)
         ts = ts.astype(u.dtype)
         run = self._run(problem, u)
         parts = run.through(u, jnp.zeros_like(ts[0]), ts, progress)

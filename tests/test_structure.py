@@ -51,6 +51,7 @@ STAIR = (
         "_sets",
         "_streaming",
         "_structure",
+        "_sums",
         "_tables",
     ),
     ("_jaxlib", "_types"),

@@ -5,6 +5,7 @@ from typing import final
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from hjpde._sums import flat_parts
 from hjpde._types import Point, Scalar, ScalarLike
 
 from ._abstract import AbstractMomentumHamiltonian, Curvature
@@ -28,20 +29,14 @@ class SumOfHamiltonians(AbstractMomentumHamiltonian):
 
         **Raises:** `ValueError` if there is none, one depends on more than the co-state, or the dimensions disagree.
         """
-        flat: list[AbstractMomentumHamiltonian] = []
-        for part in parts:
-            if not isinstance(part, AbstractMomentumHamiltonian):
-                raise ValueError(
-                    f"`parts` must be Hamiltonians of the co-state alone, got {type(part).__name__}; wrap a function "
-                    "in `MomentumFunction`."
-                )
-            flat += part.parts if isinstance(part, SumOfHamiltonians) else (part,)
-        if not flat:
-            raise ValueError("`parts` must hold at least one Hamiltonian, got none.")
-        dims = sorted({part.dim for part in flat if part.dim is not None})
-        if len(dims) > 1:
-            raise ValueError(f"`parts` must have one dimension, got {dims}.")
-        self.parts, self._dim = tuple(flat), dims[0] if dims else None
+        self.parts, self._dim = flat_parts(
+            parts,
+            AbstractMomentumHamiltonian,
+            SumOfHamiltonians,
+            lambda part: (
+                f"Hamiltonians of the co-state alone, got {type(part).__name__}; wrap a function in `MomentumFunction`."
+            ),
+        )
 
     @property
     def dim(self) -> int | None:

@@ -4,6 +4,7 @@ from typing import final
 
 import equinox as eqx
 
+from hjpde._sums import flat_parts
 from hjpde._types import Point, Scalar
 
 from ._abstract import AbstractInitialDatum
@@ -27,20 +28,15 @@ class SumOfData(AbstractInitialDatum):
 
         **Raises:** `ValueError` if there is none, one is no member of `hjpde.initial_data`, or the dimensions disagree.
         """
-        flat: list[AbstractInitialDatum] = []
-        for part in parts:
-            if not isinstance(part, AbstractInitialDatum):
-                raise ValueError(
-                    f"`parts` must be members of `hjpde.initial_data`, got {type(part).__name__}; a plain function "
-                    "may add what it likes by itself."
-                )
-            flat += part.parts if isinstance(part, SumOfData) else (part,)
-        if not flat:
-            raise ValueError("`parts` must hold at least one datum, got none.")
-        dims = sorted({part.dim for part in flat if part.dim is not None})
-        if len(dims) > 1:
-            raise ValueError(f"`parts` must have one dimension, got {dims}.")
-        self.parts, self._dim = tuple(flat), dims[0] if dims else None
+        self.parts, self._dim = flat_parts(
+            parts,
+            AbstractInitialDatum,
+            SumOfData,
+            lambda part: (
+                f"members of `hjpde.initial_data`, got {type(part).__name__}; a plain function may add what it "
+                "likes by itself."
+            ),
+        )
 
     @property
     def dim(self) -> int | None:

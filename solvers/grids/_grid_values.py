@@ -1,5 +1,6 @@
 """Values at the nodes of a grid as an initial datum."""
 
+from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -52,3 +53,14 @@ class GridValues(AbstractInitialDatum):
 
     def __call__(self, x: Point) -> Scalar:
         return self.grid.interpolate(self.values, x, self.order)
+
+
+def datum_at_nodes(datum: Callable, grid: Grid) -> Float[Array, "..."]:
+    """The values of an initial datum at the nodes, shape `(n1, ..., nd)`; those on this very grid are there already.
+
+    **Raises:** `ValueError` if the datum is no scalar at one point.
+    """
+    values = datum.values if isinstance(datum, GridValues) and datum.grid is grid else grid.sample(datum)
+    if values.shape != grid.shape:
+        raise ValueError(f"`initial_data` must return a scalar at one point, got shape {values.shape[grid.dim :]}.")
+    return values
