@@ -21,7 +21,7 @@ def points_table(job: PointsJob) -> TableOf:
             Column("l1", "L1 error", shown_error),
             Column("linf", "L∞ error", shown_error),
             Column("seconds", "run [s]", lambda v: f"{v:.3g}"),
-            Column("seconds_per_point", "a point [µs]", lambda v: f"{1e6 * v:.3g}"),
+            Column("seconds_per_point", "a point [ms]", lambda v: f"{1e3 * v:.3g}"),
             Column("largest_gap", "largest gap", shown_error),
         ),
         rows=point_rows(job),
@@ -52,9 +52,9 @@ def _lead(job: PointsJob) -> str:
     most = job.most
     reference = "exact solution" if job.entry.reference == "exact" else "reference, computed to rounding,"
     return (
-        f"At t = {job.t:.3g}, {job.solver}, meets the {reference} at {most.n} random points of {job.entry.dim} "
+        f"At t = {job.t:.3g} the values by {job.solver} meet the {reference} at {most.n} random points of {job.entry.dim} "
         f"dimensions to {shown_error(most.l1)} on average and {shown_error(most.linf)} at worst, in "
-        f"{1e6 * most.seconds / most.n:.3g} µs a point."
+        f"{1e3 * most.seconds / most.n:.3g} ms a point."
     )
 
 
