@@ -1,19 +1,64 @@
 """The second verb: fit initial data to observations."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+from jaxtyping import PRNGKeyArray
+
+from hjpde._domain import Domain
 from hjpde._fit_atoms import Observations, fit_atoms
 from hjpde._fitted import Fitted
+from hjpde._observations import Samples
+from hjpde._training_step import TrainingState
+from hjpde._types import ScalarLike
+from hjpde.hamiltonians import AbstractHamiltonian
 from hjpde.inverse._fit_datum import fit_datum
-from hjpde.inverse._recovered import Recovered
+from hjpde.inverse._recovered import Recovered, RecoveryState
+from hjpde.solvers import AbstractSolver
 
 
 @overload
-def fit(observations: Observations, *, initial_data: None = None, **options: Any) -> Fitted: ...
+def fit(
+    observations: Observations,
+    *,
+    initial_data: None = None,
+    hamiltonian: AbstractHamiltonian | None = None,
+    viscosity: ScalarLike | None = None,
+    n_atoms: int | None = None,
+    metric: str = "features",
+    difference: bool = False,
+    train_viscosity: bool = False,
+    optimiser: str = "adam",
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    label_smoothing: float = 0.05,
+    validation_fraction: float = 0.1,
+    patience: int | None = None,
+    key: PRNGKeyArray | None = None,
+    state: TrainingState | None = None,
+    until: int | None = None,
+    progress: bool = False,
+) -> Fitted: ...
 @overload
-def fit(observations: Observations, *, initial_data: Callable, **options: Any) -> Recovered: ...
+def fit(
+    observations: Samples,
+    *,
+    initial_data: Callable,
+    hamiltonian: AbstractHamiltonian | None = None,
+    viscosity: Any = 0.0,
+    solver: AbstractSolver | None = None,
+    domain: Domain | None = None,
+    unknown: Sequence[str] = ("initial_data",),
+    noise: ScalarLike | None = None,
+    regularisation: ScalarLike | None = None,
+    steps: int | None = None,
+    stages: int = 20,
+    state: RecoveryState | None = None,
+    until: int | None = None,
+    progress: bool = False,
+) -> Recovered: ...
 
 
 def fit(observations: Observations, *, initial_data: Callable | None = None, **options: Any) -> Fitted | Recovered:

@@ -52,8 +52,8 @@ def _lead(job: PointsJob) -> str:
     most = job.most
     reference = "exact solution" if job.entry.reference == "exact" else "reference, computed to rounding,"
     return (
-        f"At t = {job.t:.3g} the values by {job.solver} meet the {reference} at {most.n} random points of {job.entry.dim} "
-        f"dimensions to {shown_error(most.l1)} on average and {shown_error(most.linf)} at worst, in "
+        f"At t = {job.t:.3g} the values by {job.solver} meet the {reference} at {most.n} random points of "
+        f"{job.entry.dim} dimensions to {shown_error(most.l1)} on average and {shown_error(most.linf)} at worst, in "
         f"{1e3 * most.seconds / most.n:.3g} ms a point."
     )
 

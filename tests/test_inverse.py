@@ -1,5 +1,8 @@
 """Inverse problems: against known singular values, an exact posterior, convex hulls, and every refusal."""
 
+import inspect
+import typing
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ from scipy.spatial import ConvexHull
 
 import hjpde
 from hjpde import solvers
+from hjpde._fit_atoms import fit_atoms
+from hjpde.inverse._fit_datum import fit_datum
 from hjpde.inverse._forward_map import ForwardMap
 from hjpde.inverse._sensitivity import adjoint, derivative, observed
 from hjpde.inverse._smooth_prior import SmoothPrior
@@ -265,17 +270,29 @@ def test_refuses(options, message):
 def test_refuses_other_observations_and_dimensions():
     datum = solvers.GridValues(CIRCLE)
     with pytest.raises(ValueError, match="must be `Samples` with `initial_data`"):
-        hjpde.fit(hjpde.Regression([[0.0]], [0.0]), initial_data=datum)
+        hjpde.fit(hjpde.Regression([[0.0]], [0.0]), initial_data=datum)  # pyright: ignore
     with pytest.raises(ValueError, match="`observations` have d = 2"):
         hjpde.fit(hjpde.Samples(1.0, [[0.0, 0.0]], [0.0]), initial_data=datum)
     with pytest.raises(ValueError, match="`noise` is no argument of a fit without `initial_data`"):
-        hjpde.fit(samples(5), noise=0.1, viscosity=0.1)
+        hjpde.fit(samples(5), noise=0.1, viscosity=0.1)  # pyright: ignore
     with pytest.raises(ValueError, match="which must then be a positive number"):
         hjpde.fit(samples(5), initial_data=datum, unknown="viscosity")
     other = recover(samples(5), noise=NOISE, until=1).state
     one, atom = hjpde.Samples(0.5, [[0.0]], [0.0]), hjpde.Atoms([[0.0]], [0.0])
     with pytest.raises(ValueError, match="belongs to another run"):
         hjpde.fit(one, initial_data=atom, viscosity=0.1, state=other)
+
+
+def test_what_is_declared_is_what_is_taken():
+    """The two declared forms of `hjpde.fit` have the arguments and defaults of the functions that do the work."""
+    declared = [dict(inspect.signature(form).parameters) for form in typing.get_overloads(hjpde.fit)]
+    for function in (fit_atoms, fit_datum):
+        taken = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+        taken.pop("initial_data", None)
+        stated = [{name: parameter.default for name, parameter in form.items()} for form in declared]
+        for form in stated:
+            form.pop("initial_data")
+        assert taken in stated
 
 
 def test_a_sample_outside_of_the_grid_is_reported():
