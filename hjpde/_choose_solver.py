@@ -21,6 +21,10 @@ NODES = {1: 1024, 2: 256, 3: 64, 4: 24}
 """Nodes an axis of the grid over a problem's domain, by the dimension."""
 
 
+_RESOLVED = 1e-5
+"""The part of a solution in the highest modes up to which these are taken unasked: a kink leaves more, by far."""
+
+
 def candidates(problem: InitialValueProblem) -> Iterator[AbstractSolver]:
     """From the most exact to the least, for the kinds of problem that they are meant for.
 
@@ -45,7 +49,7 @@ def candidates(problem: InitialValueProblem) -> Iterator[AbstractSolver]:
     yield HopfLax()
     yield Hopf()
     if grid is not None:
-        yield Spectral(grid)
+        yield Spectral(grid, tail_limit=_RESOLVED)
         yield FiniteDifference(grid)
     yield Characteristics()
     yield FeynmanKac()
