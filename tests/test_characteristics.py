@@ -194,6 +194,7 @@ def test_transport_by_a_network_is_its_readout_at_the_end():
     assert float(solution(1.0, [0.8])) == pytest.approx(np.cos(end), abs=1e-8)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_the_minimum_after_the_crossing_is_that_of_hopf_and_lax():
     # -log cosh(x - 1) - log cosh(x + 1) focuses: a shock forms under p^2 between its two slopes.

@@ -116,6 +116,7 @@ def test_letters_of_mathematics():
     assert pretty("u_t + |grad u|^2 = eps u_xx on [0, 2 pi)") == "uₜ + |∇u|² = ε uₓₓ on [0, 2 π)"
 
 
+@pytest.mark.slow
 def test_a_problem_with_profiles(run, few_frames):
     options = ("--n", 16, "--order", 1, "--t", 0.5, "--animation", "gif", "--no-progress")
     code, out, err = run("solve", "burgers-potential", *options, "--json", "--out", "a/b")
@@ -203,6 +204,7 @@ def test_sections_of_a_tube_without_a_reference(monkeypatch):
     moving.draw(40)
 
 
+@pytest.mark.slow
 def test_characteristics_lead_back_to_where_they_came_from(monkeypatch):
     """Of Hopf-Lax: straight lines `y = x - t dH/dp`, at whose ends `u = g(y) + t L((x - y)/t)`."""
     job = sampled("quadratic-paraboloids", 64, monkeypatch)

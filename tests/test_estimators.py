@@ -25,6 +25,7 @@ def test_scikit_learn_checks_of_a_classifier(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_digits_are_read():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random_state=0, stratify=y)

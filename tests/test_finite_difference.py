@@ -195,6 +195,7 @@ def test_boundary_values_that_move():
     np.testing.assert_allclose(fine[[0, -1]], 0, atol=1e-14)
 
 
+@pytest.mark.slow
 @double_only
 def test_viscosity_that_depends_on_the_place():
     """Of fourth order in space where the steps are short."""
@@ -242,6 +243,7 @@ def test_strong_diffusion_does_not_dictate_the_step():
 # Boundaries.
 
 
+@pytest.mark.slow
 @double_only
 @pytest.mark.parametrize("side, mode, part", [(hjpde.Dirichlet(0.0), jnp.sin, 2e-3), (hjpde.Neumann(), jnp.cos, 1e-5)])
 def test_sides_with_viscosity(side, mode, part):
@@ -257,6 +259,7 @@ def test_sides_with_viscosity(side, mode, part):
     assert jnp.abs(u - reference).max() <= part * (reference.max() - reference.min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order, flux", [(1, "godunov"), (5, "local")])
 def test_a_plane_stays_a_plane_between_extrapolated_sides(order, flux):
     a = jnp.asarray([0.7, -1.3])
@@ -322,6 +325,7 @@ def test_a_slope_at_the_wall():
 # Dimensions and dtypes.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape, axis, order", [slow((4, 16), 1, 5), ((16, 5, 4), 0, 5), slow((3, 4, 16, 3), 2, 3)])
 def test_data_of_one_variable_in_more_dimensions(shape, axis, order):
     """On anisotropic grids: the solution is that in one dimension."""
@@ -338,6 +342,7 @@ def test_data_of_one_variable_in_more_dimensions(shape, axis, order):
     np.testing.assert_allclose(many, np.broadcast_to(one, many.shape), atol=1e3 * EPS)
 
 
+@pytest.mark.slow
 def test_single_precision_is_kept():
     domain = hjpde.Domain(np.zeros(1, np.float32), np.full(1, 2 * np.pi, np.float32), periodic=True)
     for viscosity in (0.0, np.float32(0.1), lambda t, x: (0.1 + 0.05 * jnp.sin(x))[:, None]):
@@ -398,6 +403,7 @@ def test_the_source_of_the_speeds_is_told(hamiltonian, user, source):
     assert float(stats["cfl"]) == 0.75
 
 
+@pytest.mark.slow
 @double_only
 @pytest.mark.parametrize("sign", [1, -1])
 def test_backward_in_time(sign):

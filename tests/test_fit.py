@@ -95,6 +95,7 @@ def test_units_of_the_data_do_not_matter(scale):
     np.testing.assert_allclose(b.viscosity, scale * a.viscosity, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_samples_of_a_known_solution_give_it_back_elsewhere(getkey):
     epsilon, t = 0.1, jnp.linspace(0.3, 1.0, 150)
     atoms = hjpde.Atoms([[-1.0], [0.2], [1.1]], [0.0, 0.3, -0.2])

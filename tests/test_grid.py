@@ -162,6 +162,7 @@ def test_a_short_axis_is_interpolated_through_all_its_nodes(n):
     np.testing.assert_allclose(ring.interpolate(jnp.full(n, 2.0), [0.3]), 2.0, rtol=8 * EPS)
 
 
+@pytest.mark.slow
 def test_derivatives_in_the_values_and_in_the_ends():
     x, values = jnp.asarray([0.43, 2.9]), GRID.sample(lambda x: jnp.sin(x[0] * x[1]))
     weights = jax.grad(lambda v: GRID.interpolate(v, x))(values)
@@ -183,6 +184,7 @@ def test_derivatives_in_the_values_and_in_the_ends():
     np.testing.assert_allclose(in_the_end(2.0), -0.5, rtol=50 * EPS)
 
 
+@pytest.mark.slow
 def test_single_precision_stays_single():
     grid = solvers.Grid(np.zeros(2, np.float32), np.ones(2, np.float32), (5, 4))
     values = grid.sample(jnp.sum)

@@ -37,6 +37,7 @@ def weighted(parameters, **options):
     return jnp.asarray(WEIGHTS, float) @ final(parameters, **options)
 
 
+@pytest.mark.slow
 def test_compiled_and_batched():
     parameters = jnp.asarray([[1.0, 0.5], [0.6, 0.7], [1.2, 0.3]])
     one = np.stack([final(tuple(row)) for row in parameters])

@@ -197,6 +197,7 @@ def test_small_temperatures_in_the_plane(periodic):
     np.testing.assert_allclose(u, g, atol=1e-6)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_the_limit_of_no_temperature_is_the_minimum_over_the_nodes():
     grid, t = circle(64), 0.4

@@ -103,6 +103,7 @@ def order(sizes, errors):
     return -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
 
 
+@pytest.mark.slow
 @needs_digits
 def test_values_of_third_and_rates_of_second_order_before_and_after_kinks():
     exact, sizes = problems.SmoothKinks(1), (32, 96)
@@ -130,6 +131,7 @@ def test_third_order_on_oblique_waves_in_the_plane():
     assert order((32, 64), errors) > 2.7
 
 
+@pytest.mark.slow
 def test_minima_of_paraboloids_are_exact_off_the_kinks_of_the_datum():
     exact = problems.QuadraticMinima(dim=2)
     errors = distance(exact, square(64), 0.25)

@@ -152,6 +152,7 @@ def test_the_order_of_axes_does_not_matter():
     np.testing.assert_allclose(left, jnp.transpose(flowed(usual_flow(), 0.05, v), order), atol=roundoff())
 
 
+@pytest.mark.slow
 def test_five_periodic_axes():
     # One transform of XLA takes three axes at most.
     shape = (4, 3, 4, 3, 5)

@@ -38,6 +38,7 @@ def reference(exact, t, X):
     return jax.vmap(lambda x: exact(t, x))(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", problems.POINTWISE)
 def test_the_reference_solves_the_equation_and_starts_from_the_datum(name):
     entry = problems.POINTWISE[name]
@@ -59,6 +60,7 @@ def test_single_precision_stays(name):
 # The minimum of paraboloids.
 
 
+@pytest.mark.slow
 def test_the_same_paraboloids_as_a_class_and_as_a_function():
     X = jnp.asarray(points(10, 50, 2.0))
     known, plain = problems.MinimumOfParaboloids(), problems.MinimumOfParaboloids(structured=False)

@@ -68,6 +68,7 @@ def test_the_absolute_value_under_a_concave_hamiltonian():
         assert solution(0.7, [x]) == pytest.approx(np.max(p * x + 0.7 * p**2), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_condition_is_seen_where_nothing_is_known_of_the_hamiltonian():
     for function, exact in ((lambda p: -(p @ p), True), (lambda p: p @ p, False), (lambda p: 3 * p[0], True)):
         solution = hopf(ABSOLUTE_VALUE, hjpde.MomentumFunction(function), max_steps=50)
@@ -126,6 +127,7 @@ def test_a_maximum_of_planes_in_two_dimensions():
     assert solution.result == hjpde.RESULTS.successful
 
 
+@pytest.mark.slow
 def test_under_a_convex_hamiltonian_the_formula_is_the_hopf_lax_minimum():
     # Both formulas hold for a convex datum and a convex Hamiltonian: here against the minimum over the start.
     rng = np.random.default_rng(2)

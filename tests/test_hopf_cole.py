@@ -109,6 +109,7 @@ def test_without_the_normaliser_the_residual_is_known(d):
     np.testing.assert_allclose(residual, -eps * d / (2 * TIMES), atol=1e-12 * size.max(), rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, d",
     [*(pytest.param(*case, marks=pytest.mark.slow) for case in (("atoms", 10), ("planes", 2))), ("mixture", 2)],
@@ -169,6 +170,7 @@ def test_planes_stay_planes():
     np.testing.assert_allclose(solution(t, x), -moved(jnp.asarray(x)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_mixture_contains_planes_and_atoms():
     rng = np.random.default_rng(8)
     A, eps, X = random_spd(rng, 2), 0.3, rng.normal(size=(3, 2))
@@ -273,6 +275,7 @@ def test_a_concave_parabola_escapes(eps):
     assert np.isnan(late.batch(0.3, jnp.ones((1, 2)))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, turns", [("planes", 0.5), ("atoms", 1.0)])
 def test_an_inverted_oscillator_escapes(kind, turns):
     # X'' = -omega^2 X with omega^2 = 2q: planes start at X = 1, point masses at X = 0.
@@ -291,6 +294,7 @@ def _semigroup_case(d):
     return datum, rng.normal(size=d)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2])
 def test_semigroup_against_a_trapezoidal_rule(d):
     # exp(-u(t1 + t2)/eps) is the heat kernel's average of exp(-u(t1)/eps); the rule converges geometrically.
@@ -306,6 +310,7 @@ def test_semigroup_against_a_trapezoidal_rule(d):
     assert abs(moved - solution(t1 + t2, x)) <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2])
 def test_semigroup_against_the_gaussian_integral(d):
     datum, x = _semigroup_case(d)

@@ -63,6 +63,7 @@ def _mixtures(d):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 3))])
 def test_quadrature_against_closed_forms(d):
     ts, X = jnp.asarray([0.01, 0.5]), jnp.asarray(np.random.default_rng(7).normal(size=(2, d)))
@@ -93,6 +94,7 @@ def test_quadrature_with_drift_and_cost():
     np.testing.assert_allclose(u, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_soft_minimum_at_another_temperature_is_a_function():
     # At a hundredth of the problem's temperature it is all but |y| = -min(y, -y), turned round: the planes' minimum.
     datum = hjpde.SoftMinPlanes([[1.0], [-1.0]], [0.0, 0.0], 0.0)

@@ -144,6 +144,7 @@ def test_minima_of_paraboloids_in_ten_dimensions(n):
     np.testing.assert_allclose(plain.batch(0.5, X), exact.batch(0.5, X), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_datum_that_is_not_convex_has_the_value_but_no_certificate():
     solution, t = lax(lambda y: jnp.sum((y**2 - 1) ** 2) + 0.3 * jnp.sum(y), hjpde.Quadratic()), 0.2
     x, y = np.linspace(-2, 2, 5), np.linspace(-4, 4, 400_001)

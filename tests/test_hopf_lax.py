@@ -121,6 +121,7 @@ def test_minima_of_paraboloids():
     np.testing.assert_allclose(values(solution, jnp.full(3, T), jnp.asarray(X)), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_point_masses_with_a_running_cost():
     # The kernel of p^2 - q x^2/2 between y and x is that of an oscillator of frequency sqrt(2q).
     q, y, x = 0.9, 0.4, -0.7
@@ -176,6 +177,7 @@ def test_refuses_what_it_cannot_solve():
             solution(0.0, X[0])
 
 
+@pytest.mark.slow
 def test_transport_carries_any_datum_along():
     velocity = jnp.array([0.5, -1.0])
     datum = lambda x: jnp.sin(x[0]) * x[1]  # noqa: E731

@@ -58,6 +58,7 @@ def recovered():
     return recover(samples(), noise=NOISE)
 
 
+@pytest.mark.slow
 def test_the_residual_meets_the_noise(recovered):
     assert recovered.residual <= NOISE * (1 + 1 / np.sqrt(120))
     assert recovered.residual > 0.9 * NOISE
@@ -88,6 +89,7 @@ def test_the_two_products_are_adjoint_and_agree_with_differences(getkey):
     np.testing.assert_allclose(moved, difference, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_singular_values_at_rest_are_those_of_the_heat_flow():
     # From a constant, the derivative multiplies each mode by exp(-eps k^2 t), and the prior by c / (kappa^2 + k^2).
     rest = hjpde.Samples(TIME, CIRCLE.points, jnp.zeros(32))
@@ -152,6 +154,7 @@ def test_a_network_through_a_closed_form():
     np.testing.assert_allclose(found.predict(x, 1.0), hjpde.solve(problem, 1.0).batch(1.0, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_viscosity_and_the_datum_together():
     exact = hjpde.Atoms([[-1.0], [1.0]], [0.0, 0.3])
     x = jnp.linspace(-2, 2, 40)[:, None]
@@ -211,6 +214,7 @@ def recover_backwards(values, t):
     return hjpde.fit(observations, initial_data=solvers.GridValues(LINE), solver=solvers.GridHopfLax(LINE))
 
 
+@pytest.mark.slow
 def test_the_least_datum_is_the_semiconvex_envelope():
     t = 0.3
     datum = LINE.sample(lambda x: 0.4 * jnp.sin(np.pi * x[0]) + 0.2 * jnp.cos(2 * np.pi * x[0]))
@@ -309,6 +313,7 @@ def test_a_sample_outside_of_the_grid_is_reported():
         )
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_not_made_up(recovered):
     with pytest.raises(ValueError, match="`k` must be at least 1"):
         recovered.singular_values(0)

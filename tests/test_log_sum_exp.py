@@ -167,6 +167,7 @@ def test_one_neuron_is_affine():
     np.testing.assert_array_equal(gradient, jnp.broadcast_to(W, X.shape))
 
 
+@pytest.mark.slow
 @needs_x64
 def test_moments_against_plain_jax(tiled, getkey):
     X, W, b, eps = tiled
@@ -188,6 +189,7 @@ ORDERS = (
 )
 
 
+@pytest.mark.slow
 @needs_x64
 def test_derivatives_in_x_of_one_point_calls(tiled):
     X, W, b, eps = tiled
@@ -300,6 +302,7 @@ def test_forward_over_reverse_through_a_loop_of_merged_calls(getkey):
     assert relative_error(ours, theirs) < 1e-12
 
 
+@pytest.mark.slow
 def test_batched_parameters(getkey):
     X, _, b = layer(0, 5, 300, 2)
     W = jax.random.normal(getkey(), (3, 300, 2))
@@ -313,6 +316,7 @@ def test_batched_parameters(getkey):
 # ---- Masks and extreme viscosities -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_x64
 def test_masked_neurons_are_exact(tiled):
     X, W, b, eps = tiled
@@ -369,6 +373,7 @@ def dense_covariance(X, W, b, eps):
     return jnp.einsum("mj,mjk,mjl->mkl", p, centred, centred)
 
 
+@pytest.mark.slow
 @needs_x64
 @pytest.mark.parametrize("dimension", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_curvature(dimension, getkey):

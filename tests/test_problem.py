@@ -194,6 +194,7 @@ def test_data_and_hamiltonians_of_other_kinds_are_refused():
         hjpde.InitialValueProblem(ATOMS, lambda p: p)  # pyright: ignore
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("viscosity", [0.0, 0.1])
 def test_problems_may_be_constants_of_a_compiled_function(viscosity):
     data = [ATOMS, PLANES, hjpde.GaussianMixture(np.eye(2), np.zeros(2), 1.0), hjpde.QuadraticForm(np.eye(2))]

@@ -24,6 +24,7 @@ def solve(constraint, t: float | jax.Array = 0.8, n=48, hamiltonian=None, order=
     return hjpde.solve(problem, t, solver=solver)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 5])
 def test_obstacles_are_respected(order):
     def floor(t, x):

@@ -78,6 +78,7 @@ def test_both_players_move_straight_and_the_value_does_not_change():
     np.testing.assert_allclose(one.states, paths.states[0, 1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_worse_opponent_is_beaten_by_more():
     still = hjpde.rollout(CHASE, CHASED, STARTS, 2.0, n_steps=N, disturbance="none")
     np.testing.assert_array_equal(still.disturbances, 0)

@@ -24,6 +24,7 @@ CONJUGATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONJUGATES)
 def test_the_conjugate_is_found(name):
     function, conjugate, velocities = CONJUGATES[name]

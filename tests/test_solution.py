@@ -166,6 +166,7 @@ PROBLEMS32 = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("datum, hamiltonian, viscosity", PROBLEMS32)
 def test_single_precision_stays_single(datum, hamiltonian, viscosity):
     solution = hjpde.solve(hjpde.InitialValueProblem(datum, hamiltonian, viscosity), 1.0)

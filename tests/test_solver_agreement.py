@@ -78,6 +78,7 @@ TABLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["a bowl", *(pytest.param(name, marks=pytest.mark.slow) for name in TABLE if name != "a bowl")]
 )

@@ -166,6 +166,7 @@ def plane():
     return hjpde.solve(matrix_problem(), jnp.array([0.3, 0.6]), solvers.Spectral(grid, dealias=False))
 
 
+@pytest.mark.slow
 def test_matrix_viscosity_in_the_plane(plane):
     assert distance(plane, two_waves, 0.6) <= ERROR
 
@@ -252,6 +253,7 @@ def test_one_saved_time_more_changes_nothing_beyond_the_tolerance():
     np.testing.assert_allclose(once, twice, atol=ERROR)
 
 
+@pytest.mark.slow
 def test_float32_is_kept():
     grid = solvers.Grid(np.zeros(1, np.float32), np.full(1, TWO_PI, np.float32), (32,), periodic=True)
     datum = lambda x: jnp.cos(x[0])  # noqa: E731
@@ -273,6 +275,7 @@ def loss():
     return loss
 
 
+@pytest.mark.slow
 @needs_digits
 def test_both_modes_of_differentiation_to_datum_hamiltonian_and_viscosity():
     point, along = tuple(map(jnp.asarray, (0.8, 0.7, 0.3))), tuple(map(jnp.asarray, (0.3, -0.5, 0.2)))
@@ -284,6 +287,7 @@ def test_both_modes_of_differentiation_to_datum_hamiltonian_and_viscosity():
     np.testing.assert_allclose(forward, (ends[1] - ends[0]) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_batch_of_problems():
     datum = problems.ColeHopfCosine(0.1, 0.5).problem.initial_data
 
