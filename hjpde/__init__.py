@@ -31,6 +31,7 @@ from ._solution import RESULTS as RESULTS
 from ._solution import Solution as Solution
 from ._solve import SolveError as SolveError
 from ._solve import solve as solve
+from .architectures import as_hamiltonian as as_hamiltonian
 from .hamiltonians import ControlAffine as ControlAffine
 from .hamiltonians import Eikonal as Eikonal
 from .hamiltonians import LinearQuadratic as LinearQuadratic

@@ -1,11 +1,15 @@
 """What all networks share."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
+
+Activation = Literal["gelu", "exact-gelu", "relu", "silu", "tanh"]
+"""The activations by name; "gelu" is its tanh form, 1e-4 off the exact one."""
 
 
 def parameter_count(module: Any) -> int:
@@ -18,6 +22,27 @@ def require_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"`{name}` must be at least 1, got {size}.")
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises a `ValueError` that names the argument if `value` is none of the `choices`."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def activate(x: Float[Array, "..."], activation: Activation) -> Float[Array, "..."]:
+    """The activation of that name, elementwise."""
+    match activation:
+        case "gelu":
+            return jax.nn.gelu(x)
+        case "exact-gelu":
+            return jax.nn.gelu(x, approximate=False)
+        case "relu":
+            return jax.nn.relu(x)
+        case "silu":
+            return jax.nn.silu(x)
+        case "tanh":
+            return jnp.tanh(x)
 
 
 def along_last(values: Inexact[Array, " a"], like: Array) -> Inexact[Array, "..."]:
