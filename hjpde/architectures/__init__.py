@@ -10,6 +10,7 @@ from ._costate import right_endpoint_costate as right_endpoint_costate
 from ._depth_flow import DepthFlow as DepthFlow
 from ._field_network import FieldNetwork as FieldNetwork
 from ._gru import GRU as GRU
+from ._linear_state_space import LinearStateSpace as LinearStateSpace
 from ._lstm import LSTM as LSTM
 from ._modified_equation import drift_correction as drift_correction
 from ._modified_equation import euler_hamiltonian as euler_hamiltonian
@@ -22,6 +23,7 @@ from ._noise import NoisyNetwork as NoisyNetwork
 from ._noise import StochasticDepth as StochasticDepth
 from ._residual import ResidualNetwork as ResidualNetwork
 from ._rnn import RNN as RNN
+from ._selective_state_space import SelectiveStateSpace as SelectiveStateSpace
 from ._state_space import DiagonalStateSpace as DiagonalStateSpace
 from ._symplectic import pairing_along as pairing_along
 from ._symplectic import symplectic_defect as symplectic_defect
