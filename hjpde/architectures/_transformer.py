@@ -1,86 +1,58 @@
 """A transformer encoder on sequences."""
 
 import math
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hjpde._types import ScalarLike
+
 from ._abstract import affine, layer_norm, require_positive
-
-# Up to this many tokens, sums over pairs are faster on a CPU than many tiny matrix products.
-_FEW_TOKENS = 16
-
-
-class _Attention(eqx.Module):
-    r"""Self-attention with $h$ heads: $\mathrm{softmax}(Q K^\top / \sqrt{w/h})\,V$ for each, then a mix."""
-
-    query: Float[Array, "w w"]
-    key: Float[Array, "w w"]
-    value: Float[Array, "w w"]
-    output: Float[Array, "w w"]
-    heads: int = eqx.field(static=True)
-
-    def __init__(self, width: int, heads: int, key: PRNGKeyArray):
-        bound = 1 / math.sqrt(width)
-        weights = jax.random.uniform(key, (4, width, width), minval=-bound, maxval=bound)
-        self.query, self.key, self.value, self.output = weights
-        self.heads = heads
-
-    def __call__(self, x: Float[Array, "n w"]) -> Float[Array, "n w"]:
-        n, width = x.shape
-        q, k, v = ((x @ weights.T).reshape(n, self.heads, -1) for weights in (self.query, self.key, self.value))
-        q = q / math.sqrt(width / self.heads)
-        if n <= _FEW_TOKENS:
-            weights = jax.nn.softmax(jnp.sum(q[:, None] * k[None], axis=-1), axis=1)
-            mixed = jnp.sum(weights[..., None] * v[None], axis=1)
-        else:
-            weights = jax.nn.softmax(jnp.einsum("ihd,jhd->hij", q, k))
-            mixed = jnp.einsum("hij,jhd->ihd", weights, v)
-        return mixed.reshape(n, width) @ self.output.T
-
-
-class _Block(eqx.Module):
-    """Attention, then a perceptron with one hidden layer, each added to its input behind a layer norm."""
-
-    attention_norm: eqx.nn.LayerNorm
-    attention: _Attention
-    perceptron_norm: eqx.nn.LayerNorm
-    inner: eqx.nn.Linear
-    outer: eqx.nn.Linear
-
-    def __init__(self, width: int, heads: int, hidden: int, key: PRNGKeyArray):
-        keys = jax.random.split(key, 3)
-        self.attention_norm = eqx.nn.LayerNorm(width)
-        self.attention = _Attention(width, heads, keys[0])
-        self.perceptron_norm = eqx.nn.LayerNorm(width)
-        self.inner = eqx.nn.Linear(width, hidden, key=keys[1])
-        self.outer = eqx.nn.Linear(hidden, width, key=keys[2])
-
-    def __call__(self, x: Float[Array, "n w"]) -> Float[Array, "n w"]:
-        x = x + self.attention(layer_norm(self.attention_norm, x))
-        hidden = jax.nn.gelu(affine(self.inner, layer_norm(self.perceptron_norm, x)))
-        return x + affine(self.outer, hidden)
+from ._architecture import AbstractArchitecture
+from ._self_attention import gibbs_entropy
+from ._transformer_block import TransformerBlock, draw_blocks
 
 
 @final
-class Transformer(eqx.Module):
-    """A pre-norm transformer encoder with learnt positions; the mean over the tokens is read out.
+class Transformer(AbstractArchitecture):
+    r"""A transformer encoder with learnt positions; the mean over the tokens is read out.
+
+    The tokens $X = (x_1, \ldots, x_n)$ are interacting particles,
+
+    $$\dot x_i = A_i(X) + B(x_i), \qquad A = \mathrm{Attn} \circ \mathrm{LN}, \quad
+    B = V\,\sigma(W\,\mathrm{LN}(\cdot) + b) + c,$$
+
+    where attention moves a token towards a mean of what the others hold, and the perceptron moves it by itself; the
+    value function lives on $\mathbb R^{nw}$. A block is a step of size $h = T/L$ (by default 1, so that it adds its
+    whole update) of a splitting method, as `order` says:
+
+    - `"sequential"`: $X \leftarrow X + hA(X)$, then $X \leftarrow X + hB(X)$: Lie-Trotter, order 1, the usual block;
+    - `"parallel"`: $X + h(A + B)(X)$: explicit Euler, order 1;
+    - `"strang"`: half a step of `B`, one of `A`, half a one of `B`, each by Heun's method: order 2.
+
+    With `norm="post"` the norm follows each sum, $\mathrm{LN}(X + hA(X))$. With weights in the norm that is no small
+    step of anything: it is then read as explicit Euler of $\dot X = (\Phi(X) - X)/h$ with the block $\Phi$, whose
+    step is as long as the time in which it relaxes. With `norm="sphere"` the norms have no weights and keep every
+    token on the sphere of mean 0 and variance 1: Euler steps with retraction, whose flow has the velocity's tangential
+    part.
 
     ??? cite "References"
 
         A. Vaswani et al., *Attention Is All You Need*, NeurIPS 2017. R. Xiong et al., *On Layer
-        Normalization in the Transformer Architecture*, ICML 2020.
+        Normalization in the Transformer Architecture*, ICML 2020. B. Geshkovski, C. Letrouit, Y. Polyanskiy and P.
+        Rigollet, *A Mathematical Perspective on Transformers*, Bulletin of the AMS 62 (2025).
     """
 
     embed: eqx.nn.Linear
     positions: Float[Array, "n w"]
-    blocks: _Block
+    blocks: TransformerBlock
     norm: eqx.nn.LayerNorm
     readout: eqx.nn.Linear
     depth: int = eqx.field(static=True)
+    horizon: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -92,6 +64,11 @@ class Transformer(eqx.Module):
         depth: int = 1,
         out_size: int = 10,
         *,
+        order: str = "sequential",
+        norm: str = "pre",
+        activation: str = "gelu",
+        causal: bool = False,
+        horizon: float | None = None,
         key: PRNGKeyArray,
     ):
         """**Arguments:**
@@ -103,9 +80,15 @@ class Transformer(eqx.Module):
         - `hidden`: the hidden units of the perceptron.
         - `depth`: the number of blocks; their weights are stacked on a leading axis of `blocks`.
         - `out_size`: the number of logits.
+        - `order`: `"sequential"`, `"parallel"` or `"strang"`, as above.
+        - `norm`: `"pre"`, or with the sequential order `"post"` or `"sphere"`.
+        - `activation`: `"gelu"` (the tanh form), `"exact-gelu"`, `"relu"`, `"silu"` or `"tanh"`.
+        - `causal`: whether a token sees only those before it and itself.
+        - `horizon`: $T$, by default `depth`. A block adds $T/L$ times its update.
         - `key`: draws the weights.
 
-        **Raises:** `ValueError` if a size is not positive, or `heads` does not divide `width`.
+        **Raises:** `ValueError` if a size is not positive, `heads` does not divide `width`, a name is not known, or
+        `order` and `norm` do not go together.
         """
         require_positive(
             in_size=in_size,
@@ -118,21 +101,78 @@ class Transformer(eqx.Module):
         )
         if width % heads:
             raise ValueError(f"`width` must be a multiple of `heads`, got {width} and {heads}.")
+        horizon = float(depth if horizon is None else horizon)
+        if not (math.isfinite(horizon) and horizon > 0):
+            raise ValueError(f"`horizon` must be positive and finite, got {horizon!r}.")
         embed_key, positions_key, blocks_key, readout_key = jax.random.split(key, 4)
         self.embed = eqx.nn.Linear(in_size, width, key=embed_key)
         self.positions = 0.1 * jax.random.normal(positions_key, (n_tokens, width))
-        build = eqx.filter_vmap(lambda k: _Block(width, heads, hidden, k))
-        self.blocks = build(jax.random.split(blocks_key, depth))
+        self.blocks = draw_blocks(
+            width, heads, hidden, depth, activation=activation, order=order, norm=norm, causal=causal, key=blocks_key
+        )
         self.norm = eqx.nn.LayerNorm(width)
         self.readout = eqx.nn.Linear(width, out_size, key=readout_key)
-        self.depth = depth
+        self.depth, self.horizon = depth, horizon
+
+    @property
+    def layer_count(self) -> int:
+        return self.depth
+
+    @property
+    def layer_time(self) -> float:
+        return self.horizon / self.depth
+
+    @property
+    def input_ndim(self) -> int:
+        return 2
+
+    @property
+    def scheme(self) -> str:
+        return self.blocks.scheme
+
+    @property
+    def expected_order(self) -> float:
+        return self.blocks.expected_order
 
     def __call__(self, x: Float[Array, "n in_size"]) -> Float[Array, " out_size"]:
         """The logits of one sequence of `n_tokens` elements."""
-        arrays, static = eqx.partition(self.blocks, eqx.is_array)
 
-        def block(state, weights):
-            return eqx.combine(weights, static)(state), None
+        def layer(z, weights):
+            return self.block(weights).whole(z, self.layer_time), None
 
-        state, _ = jax.lax.scan(block, affine(self.embed, x) + self.positions, arrays)
-        return affine(self.readout, jnp.mean(layer_norm(self.norm, state), axis=0))
+        return self.finish(jax.lax.scan(layer, self.start(x), self.layers(x))[0])
+
+    def start(self, x: Float[Array, "n in_size"]) -> Float[Array, "n w"]:
+        return self.blocks.settle(affine(self.embed, x) + self.positions)
+
+    def layers(self, x: Float[Array, "n in_size"] | None) -> Any:
+        return eqx.filter(self.blocks, eqx.is_array)
+
+    def block(self, layer: Any) -> TransformerBlock:
+        """One layer."""
+        return eqx.combine(layer, eqx.filter(self.blocks, eqx.is_array, inverse=True))
+
+    def velocity(self, s: ScalarLike, z: Float[Array, "n w"], layer: Any) -> Float[Array, "n w"]:
+        return self.block(layer).velocity(z, self.layer_time)
+
+    def step(self, s: ScalarLike, z: Float[Array, "n w"], h: ScalarLike, layer: Any) -> Float[Array, "n w"]:
+        return self.block(layer).step(z, h, self.layer_time)
+
+    def settle(self, z: Float[Array, "n w"], layer: Any) -> Float[Array, "n w"]:
+        return self.blocks.settle(z)
+
+    def finish(self, z: Float[Array, "n w"]) -> Float[Array, " out_size"]:
+        return affine(self.readout, jnp.mean(layer_norm(self.norm, z), axis=0))
+
+    def head_entropies(self, x: Float[Array, "n in_size"]) -> Float[Array, "depth heads"]:
+        r"""The entropy of each head as a Gibbs measure over the tokens, in nats, the mean over the tokens that read.
+
+        From 0, where every token reads a single one, to $\log n$, where all read the plain mean.
+        """
+
+        def layer(z, weights):
+            block = self.block(weights)
+            entropies = jnp.mean(gibbs_entropy(block.attention.gibbs(block.attention_input(z))), axis=-1)
+            return block.whole(z, self.layer_time), entropies
+
+        return jax.lax.scan(layer, self.start(x), self.layers(x))[1]
