@@ -21,10 +21,12 @@ from ._noise import Dropout as Dropout
 from ._noise import GaussianNoise as GaussianNoise
 from ._noise import NoisyNetwork as NoisyNetwork
 from ._noise import StochasticDepth as StochasticDepth
+from ._recurrent_stack import RecurrentStack as RecurrentStack
 from ._residual import ResidualNetwork as ResidualNetwork
 from ._rnn import RNN as RNN
 from ._selective_state_space import SelectiveStateSpace as SelectiveStateSpace
 from ._state_space import DiagonalStateSpace as DiagonalStateSpace
 from ._symplectic import pairing_along as pairing_along
 from ._symplectic import symplectic_defect as symplectic_defect
+from ._torch_recurrent import recurrent_from_torch as recurrent_from_torch
 from ._transformer import Transformer as Transformer

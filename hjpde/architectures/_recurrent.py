@@ -11,7 +11,7 @@ from ._architecture import State
 
 
 def driven(
-    x: Float[Array, "L in_size"] | None, weight: Float[Array, "gates in_size"], bias: Float[Array, " gates"] | None
+    x: Float[Array, "..."] | None, weight: Float[Array, "gates in_size"], bias: Float[Array, " gates"] | None
 ) -> Float[Array, "L gates"]:
     """The input's share of all gates: one product for the whole sequence.
 

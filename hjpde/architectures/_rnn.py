@@ -72,9 +72,9 @@ class RNN(AbstractArchitecture):
     @classmethod
     def from_weights(
         cls,
-        weight_ih: Float[Array, "hidden in_size"],
-        weight_hh: Float[Array, "hidden hidden"],
-        bias: Float[Array, " hidden"] | None = None,
+        weight_ih: Float[Array, "..."],
+        weight_hh: Float[Array, "..."],
+        bias: Float[Array, "..."] | None = None,
         *,
         nonlinearity: str = "tanh",
         readout: eqx.nn.Linear | None = None,
@@ -83,14 +83,17 @@ class RNN(AbstractArchitecture):
 
         **Arguments:**
 
-        - `weight_ih`, `weight_hh`, `bias`: $U$, $W$ and $b$; no bias is zero.
+        - `weight_ih`: $U$, shape `(hidden, in)`.
+        - `weight_hh`: $W$, shape `(hidden, hidden)`.
+        - `bias`: $b$, shape `(hidden,)`; `None` for 0.
         - `nonlinearity`: `"tanh"` or `"relu"`.
         - `readout`: an affine map of the last hidden state.
 
         **Raises:** `ValueError` if the shapes disagree, or the name is not known.
         """
-        hidden = weight_hh.shape[0]
-        if weight_hh.shape != (hidden, hidden) or weight_ih.shape[0] != hidden:
+        require_choice("nonlinearity", nonlinearity, get_args(Nonlinearity))
+        hidden = weight_hh.shape[0] if weight_hh.ndim else 0
+        if weight_hh.shape != (hidden, hidden) or weight_ih.ndim != 2 or weight_ih.shape[0] != hidden:
             raise ValueError(
                 "`weight_ih` must have shape (hidden, in) and `weight_hh` (hidden, hidden), got "
                 f"{weight_ih.shape} and {weight_hh.shape}."
