@@ -3,6 +3,10 @@
 from ._abstract import parameter_count as parameter_count
 from ._architecture import AbstractArchitecture as AbstractArchitecture
 from ._as_hamiltonian import as_hamiltonian as as_hamiltonian
+from ._attention import Attention as Attention
+from ._attention_potential import attention_atoms as attention_atoms
+from ._attention_potential import attention_potential as attention_potential
+from ._attention_potential import lifted_potential as lifted_potential
 from ._costate import CostatePath as CostatePath
 from ._costate import continuous_costate as continuous_costate
 from ._costate import discrete_costate as discrete_costate
@@ -10,6 +14,7 @@ from ._costate import right_endpoint_costate as right_endpoint_costate
 from ._depth_flow import DepthFlow as DepthFlow
 from ._field_network import FieldNetwork as FieldNetwork
 from ._gru import GRU as GRU
+from ._hopfield import Hopfield as Hopfield
 from ._linear_state_space import LinearStateSpace as LinearStateSpace
 from ._lstm import LSTM as LSTM
 from ._modified_equation import drift_correction as drift_correction
@@ -21,12 +26,18 @@ from ._noise import Dropout as Dropout
 from ._noise import GaussianNoise as GaussianNoise
 from ._noise import NoisyNetwork as NoisyNetwork
 from ._noise import StochasticDepth as StochasticDepth
+from ._positions import AbstractPositions as AbstractPositions
+from ._positions import DistanceBias as DistanceBias
+from ._positions import RelativeBias as RelativeBias
+from ._positions import Rotary as Rotary
 from ._recurrent_stack import RecurrentStack as RecurrentStack
 from ._residual import ResidualNetwork as ResidualNetwork
 from ._rnn import RNN as RNN
+from ._score_geometry import ScoreGeometry as ScoreGeometry
 from ._selective_state_space import SelectiveStateSpace as SelectiveStateSpace
 from ._state_space import DiagonalStateSpace as DiagonalStateSpace
 from ._symplectic import pairing_along as pairing_along
 from ._symplectic import symplectic_defect as symplectic_defect
 from ._torch_recurrent import recurrent_from_torch as recurrent_from_torch
 from ._transformer import Transformer as Transformer
+from ._transformer_encoder import TransformerEncoder as TransformerEncoder
