@@ -8,6 +8,8 @@ from . import hamiltonians as hamiltonians
 from . import initial_data as initial_data
 from . import problems as problems
 from . import solvers as solvers
+from ._compare import compare as compare
+from ._comparison import ComparisonReport as ComparisonReport
 from ._constraint import Constraint as Constraint
 from ._domain import Dirichlet as Dirichlet
 from ._domain import Domain as Domain
@@ -17,6 +19,7 @@ from ._domain import Neumann as Neumann
 from ._fit import fit as fit
 from ._fitted import Fitted as Fitted
 from ._jaxlib import warn_if_faulty as _warn_if_faulty
+from ._network_value import network_value as network_value
 from ._observations import Classification as Classification
 from ._observations import Regression as Regression
 from ._observations import Samples as Samples
@@ -31,6 +34,7 @@ from ._solution import RESULTS as RESULTS
 from ._solution import Solution as Solution
 from ._solve import SolveError as SolveError
 from ._solve import solve as solve
+from ._value_problem import value_problem as value_problem
 from .architectures import as_hamiltonian as as_hamiltonian
 from .hamiltonians import ControlAffine as ControlAffine
 from .hamiltonians import Eikonal as Eikonal

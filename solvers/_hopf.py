@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hjpde._extremum import largest
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
@@ -144,7 +145,7 @@ class MovedPlanes(AbstractEvaluator):
 
     def __call__(self, t: Scalar, x: Point) -> Scalar:
         energies = jax.vmap(lambda p: self.hamiltonian(t, x, p))(self.slopes)
-        return self.sign * jnp.max(self.sign * (self.slopes @ x + self.heights - t * energies))
+        return self.sign * largest(self.sign * (self.slopes @ x + self.heights - t * energies))
 
     def batch(self, t: Scalar, X: Float[Array, "M d"]) -> Float[Array, " M"]:
         return jax.lax.map(lambda x: self(t, x), X, batch_size=256)

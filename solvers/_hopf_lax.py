@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hjpde._extremum import least
 from hjpde._problem import InitialValueProblem
 from hjpde._solution import AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
@@ -153,7 +154,7 @@ class HopfLaxEnvelope(AbstractEvaluator):
     def __call__(self, t: Scalar, x: Point) -> Scalar:
         datum, H = self.datum, self.hamiltonian
         if isinstance(datum, Atoms) and isinstance(H, AbstractConvexHamiltonian):
-            return jnp.min(datum.heights + t * jax.vmap(H.lagrangian)((x[None] - datum.positions) / t))
+            return least(datum.heights + t * jax.vmap(H.lagrangian)((x[None] - datum.positions) / t))
         envelope = _envelope(datum, H)
         assert envelope is not None
         return envelope(t, x)
@@ -213,9 +214,9 @@ def _envelope_of_cones(cones: Cones, H: AbstractHamiltonian, t: Scalar, x: Point
     r = jnp.where(at_tip, 0, jnp.sqrt(jnp.where(at_tip, 1, squared)))
     if isinstance(H, Eikonal):
         reach = H.speed.astype(x.dtype) * t
-        return jnp.min(cones.heights + c * jnp.where(c > 0, jnp.maximum(r - reach, 0), r + reach))
+        return least(cones.heights + c * jnp.where(c > 0, jnp.maximum(r - reach, 0), r + reach))
     near = r <= 2 * t * c
-    return jnp.min(cones.heights + jnp.where(near, squared / (4 * t), c * r - t * c**2))
+    return least(cones.heights + jnp.where(near, squared / (4 * t), c * r - t * c**2))
 
 
 def _moreau_envelope(norm: Norm, t: Scalar, x: Point) -> Scalar:

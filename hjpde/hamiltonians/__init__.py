@@ -13,6 +13,7 @@ from ._momentum_function import MomentumFunction as MomentumFunction
 from ._power import Power as Power
 from ._quadratic import Quadratic as Quadratic
 from ._reflected import Reflected as Reflected
+from ._risk_sensitive import RiskSensitive as RiskSensitive
 from ._separable import Separable as Separable
 from ._sum import SumOfHamiltonians as SumOfHamiltonians
 from ._time_reversed import TimeReversed as TimeReversed

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hjpde._extremum import least
 from hjpde._log_sum_exp import log_sum_exp, maximum
 from hjpde._solution import RESULTS, AbstractEvaluator, Solution
 from hjpde._types import Point, Scalar
@@ -132,7 +133,7 @@ class MovedQuadratics(AbstractEvaluator):
 
     def _soft_minimum(self, heights: Float[Array, " N"]) -> Scalar:
         if self.viscosity is None:
-            return jnp.min(heights)
+            return least(heights)
         viscosity = self.viscosity.astype(heights.dtype)
         return -viscosity * jax.nn.logsumexp(-heights / viscosity)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from hjpde._extremum import largest, least
 from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde.hamiltonians import AbstractHamiltonian, HasGodunov
@@ -75,7 +76,7 @@ def numerical_hamiltonian(
     if alphas is None:
         pairs = _evaluated_once(left, right)
         left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        everywhere = [jnp.min(pair) for pair in pairs], [jnp.max(pair) for pair in pairs]
+        everywhere = [least(pair) for pair in pairs], [largest(pair) for pair in pairs]
     centre = [(minus + plus) / 2 for minus, plus in zip(left, right, strict=True)]
     value = over_grid(lambda x, p: hamiltonian(t, x, p), axes, centre)
     if alphas is None:
@@ -102,7 +103,7 @@ def dissipation(
     if flux in ("local-local", "godunov"):
         return _bounds(speed_bound, t, axes, *own)
     if everywhere is None:
-        everywhere = [jnp.min(bound) for bound in own[0]], [jnp.max(bound) for bound in own[1]]
+        everywhere = [least(bound) for bound in own[0]], [largest(bound) for bound in own[1]]
     if flux == "global":
         return _bounds(speed_bound, t, axes, *everywhere)
     alphas = []

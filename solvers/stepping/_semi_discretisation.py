@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hjpde._constraint import Constraint
 from hjpde._domain import Dirichlet
+from hjpde._extremum import largest
 from hjpde._sets import Box
 from hjpde._types import Point, Scalar, ScalarLike
 from hjpde._viscosity import AbstractViscosity, NoViscosity
@@ -119,7 +120,7 @@ class SemiDiscretisation(eqx.Module):
         """
         alphas = self._speeds(t, v, 1)
         spacing = self.grid.spacing.astype(v.dtype)
-        rate = jnp.max(jnp.asarray(sum(alpha / spacing[i] for i, alpha in enumerate(alphas))))
+        rate = largest(jnp.asarray(sum(alpha / spacing[i] for i, alpha in enumerate(alphas))))
         if self.heat is None and not isinstance(self.viscosity, NoViscosity):
             slow = decay_rate(self.viscosity, self.grid, self.order, t) / (2 * stable_interval(self.stages))
             # Each half step of Strang's splitting covers half of the time.
