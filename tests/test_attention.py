@@ -48,7 +48,7 @@ def test_a_read_is_that_of_equinox(getkey, n):
     )
     x = tokens(n)
     expected = module(x, x, x)
-    mask = np.tril(np.ones((n, n), bool))
+    mask = jnp.tril(jnp.ones((n, n), bool))
     attention = architectures.Attention.from_equinox(module)
     tight = 1e-14 if DOUBLE else 1e-6
     close(attention(x), x + expected, tight)
