@@ -14,7 +14,7 @@ from ._abstract import require_choice, require_positive
 from ._architecture import AbstractArchitecture
 from ._as_hamiltonian import as_hamiltonian
 from ._depth_flow import DepthFlow
-from ._recurrent import all_states, driven, last_state, read_out
+from ._recurrent import all_states, driven, last_state, read_out, sequence
 
 Reading = Literal["exponential", "euler"]
 
@@ -114,17 +114,17 @@ class GRU(AbstractArchitecture):
 
     def __call__(self, x: Float[Array, "rows in_size"]) -> Float[Array, " out"]:
         """The logits of one sequence."""
-        return self.finish(last_state(self._applied, self.start(x), self.layers(x)))
+        return self.finish(last_state(self._applied, self.start(x), sequence(x, self.cell.input_size)))
 
     def states(self, x: Float[Array, "rows in_size"]) -> Float[Array, "rows hidden"]:
         """The hidden states after each element."""
-        return all_states(self._applied, self.start(x), self.layers(x))
+        return all_states(self._applied, self.start(x), sequence(x, self.cell.input_size))
 
     def start(self, x: Float[Array, "rows in_size"]) -> Float[Array, " hidden"]:
         return jnp.zeros(self.cell.hidden_size, jnp.result_type(x, self.cell.weight_hh))
 
     def layers(self, x: Float[Array, "rows in_size"] | None) -> Float[Array, "rows gates"]:
-        return driven(x, self.cell.weight_ih, self.cell.bias)
+        return driven(sequence(x, self.cell.input_size), self.cell.weight_ih, self.cell.bias)
 
     def velocity(self, s: ScalarLike, z: Float[Array, " hidden"], layer: Array) -> Float[Array, " hidden"]:
         del s
@@ -146,9 +146,9 @@ class GRU(AbstractArchitecture):
     def finish(self, z: Float[Array, " hidden"]) -> Float[Array, " out"]:
         return read_out(self.readout, z)
 
-    def _applied(self, z: Float[Array, " hidden"], row: Float[Array, " gates"]) -> Float[Array, " hidden"]:
+    def _applied(self, z: Float[Array, " hidden"], x: Float[Array, " in_size"]) -> Float[Array, " hidden"]:
         """The cell itself."""
-        update, candidate = self._gates(z, row)
+        update, candidate = self._gates(z, driven(x, self.cell.weight_ih, self.cell.bias))
         return candidate + jax.nn.sigmoid(update) * (z - candidate)
 
     def _gates(self, z: Float[Array, " hidden"], row: Float[Array, " gates"]) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from ._as_hamiltonian import as_hamiltonian
 from ._depth_flow import DepthFlow
 from ._fixed_point import fixed_point, inverse
 from ._linear_recurrence import phi1
-from ._recurrent import all_states, driven, last_state, read_out
+from ._recurrent import all_states, driven, last_state, read_out, sequence
 
 Closure = Literal["algebraic", "relaxed"]
 _Pair: TypeAlias = tuple[Float[Array, " hidden"], Float[Array, " hidden"]]
@@ -133,18 +133,18 @@ class LSTM(AbstractArchitecture):
 
     def __call__(self, x: Float[Array, "n in_size"]) -> Float[Array, " out"]:
         """The output of one sequence."""
-        return self.finish(last_state(self._applied, self.start(x), self.layers(x)))
+        return self.finish(last_state(self._applied, self.start(x), sequence(x, self.cell.input_size)))
 
     def states(self, x: Float[Array, "n in_size"]) -> Float[Array, "n hidden"]:
         """The hidden states `h` after each element."""
-        return all_states(self._applied, self.start(x), self.layers(x))[0]
+        return all_states(self._applied, self.start(x), sequence(x, self.cell.input_size))[0]
 
     def start(self, x: Float[Array, "n in_size"]) -> _Pair:
         zero = jnp.zeros(self.cell.hidden_size, jnp.result_type(x, self.cell.weight_hh))
         return zero, zero
 
     def layers(self, x: Float[Array, "n in_size"] | None) -> Float[Array, "n gates"]:
-        return driven(x, self.cell.weight_ih, self.cell.bias)
+        return driven(sequence(x, self.cell.input_size), self.cell.weight_ih, self.cell.bias)
 
     def velocity(self, s: ScalarLike, z: _Pair, layer: Float[Array, " gates"]) -> _Pair:
         del s
@@ -183,9 +183,10 @@ class LSTM(AbstractArchitecture):
     def _output_weights(self) -> Float[Array, "hidden hidden"]:
         return self.cell.weight_hh[3 * self.cell.hidden_size :]
 
-    def _applied(self, z: _Pair, row: Float[Array, " gates"]) -> _Pair:
+    def _applied(self, z: _Pair, x: Float[Array, " in_size"]) -> _Pair:
         """The cell itself."""
         h, c = z
+        row = driven(x, self.cell.weight_ih, self.cell.bias)
         i, f, g, o = jnp.split(row + h @ self.cell.weight_hh.T, 4)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return jax.nn.sigmoid(o) * jnp.tanh(c), c

@@ -11,13 +11,9 @@ from ._architecture import State
 
 
 def driven(
-    x: Float[Array, "..."] | None, weight: Float[Array, "gates in_size"], bias: Float[Array, " gates"] | None
-) -> Float[Array, "L gates"]:
-    """The input's share of all gates: one product for the whole sequence.
-
-    **Raises:** `ValueError` if there is no sequence, or its rows have another length.
-    """
-    x = sequence(x, weight.shape[1])
+    x: Float[Array, "*L in_size"], weight: Float[Array, "gates in_size"], bias: Float[Array, " gates"] | None
+) -> Float[Array, "*L gates"]:
+    """The input's share of all gates, of one element or of all of a sequence."""
     rows = x @ weight.T
     return rows if bias is None else rows + along_last(bias, rows)
 
@@ -34,19 +30,23 @@ def sequence(x: Float[Array, "..."] | None, in_size: int) -> Float[Array, "L in_
     return x
 
 
-def last_state(cell: Callable[[State, Array], State], state: State, rows: Float[Array, "L gates"]) -> State:
-    """The state after all rows."""
-    return jax.lax.scan(lambda state, row: (cell(state, row), None), state, rows)[0]
+# One product for a whole sequence would be written out and transposed under `jax.vmap`, which on a CPU takes longer
+# than all the rest: the network multiplies element by element.
 
 
-def all_states(cell: Callable[[State, Array], State], state: State, rows: Float[Array, "L gates"]) -> State:
-    """The states after each row, along a leading axis."""
+def last_state(cell: Callable[[State, Array], State], state: State, x: Float[Array, "L in_size"]) -> State:
+    """The state after all elements."""
+    return jax.lax.scan(lambda state, element: (cell(state, element), None), state, x)[0]
 
-    def step(state, row):
-        state = cell(state, row)
+
+def all_states(cell: Callable[[State, Array], State], state: State, x: Float[Array, "L in_size"]) -> State:
+    """The states after each element, along a leading axis."""
+
+    def step(state, element):
+        state = cell(state, element)
         return state, state
 
-    return jax.lax.scan(step, state, rows)[1]
+    return jax.lax.scan(step, state, x)[1]
 
 
 def read_out(readout: eqx.nn.Linear | None, state: Float[Array, " hidden"]) -> Float[Array, " out"]:

@@ -12,7 +12,7 @@ from hjpde._types import ScalarLike
 
 from ._abstract import activate, require_choice, require_positive
 from ._architecture import AbstractArchitecture
-from ._recurrent import all_states, driven, last_state, read_out
+from ._recurrent import all_states, driven, last_state, read_out, sequence
 
 Nonlinearity = Literal["tanh", "relu"]
 
@@ -132,17 +132,17 @@ class RNN(AbstractArchitecture):
 
     def __call__(self, x: Float[Array, "n in_size"]) -> Float[Array, " out"]:
         """The output of one sequence."""
-        return self.finish(last_state(self._excited, self.start(x), self.layers(x)))
+        return self.finish(last_state(self._applied, self.start(x), sequence(x, self.weight_ih.shape[1])))
 
     def states(self, x: Float[Array, "n in_size"]) -> Float[Array, "n hidden"]:
         """The hidden states after each element."""
-        return all_states(self._excited, self.start(x), self.layers(x))
+        return all_states(self._applied, self.start(x), sequence(x, self.weight_ih.shape[1]))
 
     def start(self, x: Float[Array, "n in_size"]) -> Float[Array, " hidden"]:
         return jnp.zeros(self.weight_hh.shape[0], jnp.result_type(x, self.weight_hh))
 
     def layers(self, x: Float[Array, "n in_size"] | None) -> Float[Array, "n hidden"]:
-        return driven(x, self.weight_ih, self.bias)
+        return driven(sequence(x, self.weight_ih.shape[1]), self.weight_ih, self.bias)
 
     def velocity(self, s: ScalarLike, z: Float[Array, " hidden"], layer: Array) -> Float[Array, " hidden"]:
         del s
@@ -158,6 +158,10 @@ class RNN(AbstractArchitecture):
 
     def finish(self, z: Float[Array, " hidden"]) -> Float[Array, " out"]:
         return read_out(self.readout, z)
+
+    def _applied(self, z: Float[Array, " hidden"], x: Float[Array, " in_size"]) -> Float[Array, " hidden"]:
+        """The network's own map for one element."""
+        return self._excited(z, driven(x, self.weight_ih, self.bias))
 
     def _excited(self, z: Float[Array, " hidden"], row: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
         return activate(row + z @ self.weight_hh.T, self.nonlinearity)
