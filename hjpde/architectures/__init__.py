@@ -10,8 +10,11 @@ from ._attention_potential import lifted_potential as lifted_potential
 from ._costate import CostatePath as CostatePath
 from ._costate import continuous_costate as continuous_costate
 from ._costate import discrete_costate as discrete_costate
+from ._costate import refined_costate as refined_costate
 from ._costate import right_endpoint_costate as right_endpoint_costate
 from ._depth_flow import DepthFlow as DepthFlow
+from ._difference_of_maxima import DifferenceOfMaxima as DifferenceOfMaxima
+from ._difference_of_maxima import Planes as Planes
 from ._field_network import FieldNetwork as FieldNetwork
 from ._gru import GRU as GRU
 from ._hopfield import Hopfield as Hopfield
@@ -26,6 +29,8 @@ from ._noise import Dropout as Dropout
 from ._noise import GaussianNoise as GaussianNoise
 from ._noise import NoisyNetwork as NoisyNetwork
 from ._noise import StochasticDepth as StochasticDepth
+from ._piecewise_linear import MaxoutLayer as MaxoutLayer
+from ._piecewise_linear import ReLULayer as ReLULayer
 from ._positions import AbstractPositions as AbstractPositions
 from ._positions import DistanceBias as DistanceBias
 from ._positions import RelativeBias as RelativeBias
@@ -35,6 +40,8 @@ from ._residual import ResidualNetwork as ResidualNetwork
 from ._rnn import RNN as RNN
 from ._score_geometry import ScoreGeometry as ScoreGeometry
 from ._selective_state_space import SelectiveStateSpace as SelectiveStateSpace
+from ._softplus_layer import SoftplusLayer as SoftplusLayer
+from ._softplus_layer import UnitLogSumExps as UnitLogSumExps
 from ._state_space import DiagonalStateSpace as DiagonalStateSpace
 from ._symplectic import pairing_along as pairing_along
 from ._symplectic import symplectic_defect as symplectic_defect
