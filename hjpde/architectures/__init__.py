@@ -16,6 +16,7 @@ from ._depth_flow import DepthFlow as DepthFlow
 from ._difference_of_maxima import DifferenceOfMaxima as DifferenceOfMaxima
 from ._difference_of_maxima import Planes as Planes
 from ._field_network import FieldNetwork as FieldNetwork
+from ._from_torch import from_torch as from_torch
 from ._gru import GRU as GRU
 from ._hopfield import Hopfield as Hopfield
 from ._linear_state_space import LinearStateSpace as LinearStateSpace
@@ -37,6 +38,7 @@ from ._positions import RelativeBias as RelativeBias
 from ._positions import Rotary as Rotary
 from ._recurrent_stack import RecurrentStack as RecurrentStack
 from ._residual import ResidualNetwork as ResidualNetwork
+from ._residual_stack import ResidualStack as ResidualStack
 from ._rnn import RNN as RNN
 from ._score_geometry import ScoreGeometry as ScoreGeometry
 from ._selective_state_space import SelectiveStateSpace as SelectiveStateSpace

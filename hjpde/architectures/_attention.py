@@ -21,6 +21,7 @@ from ._score_geometry import ScoreGeometry
 from ._self_attention import SelfAttention, gibbs_entropy
 
 
+@final
 class AttentionLayer(eqx.Module):
     """A read of the tokens, behind a layer norm if there is one."""
 

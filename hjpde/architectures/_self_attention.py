@@ -1,6 +1,7 @@
 """One multi-head read of all tokens by all tokens: the part that `Attention` and `Transformer` share."""
 
 import math
+from typing import final
 
 import equinox as eqx
 import jax
@@ -14,6 +15,7 @@ from ._positions import AbstractPositions
 _FEW_TOKENS = 16
 
 
+@final
 class SelfAttention(eqx.Module):
     r"""$\mathrm{softmax}(Q K^\top / \sqrt{k} + B)\,V$ for each head of query size `k`, then a mix of the heads.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, final, get_args
 
 import equinox as eqx
 import jax
@@ -27,6 +27,7 @@ _SCHEMES = {
 Tokens = Float[Array, "n w"]
 
 
+@final
 class TransformerBlock(eqx.Module):
     """Attention, then a perceptron with one hidden layer, each added to its input, with a layer norm before or after.
 
