@@ -153,7 +153,7 @@ class GRU(AbstractArchitecture):
 
     def _gates(self, z: Float[Array, " hidden"], row: Float[Array, " gates"]) -> tuple[Array, Array]:
         """The logit of the update gate, and the candidate."""
-        recurrent = z @ self.cell.weight_hh.T
+        recurrent = self.cell.weight_hh @ z
         reset, update, candidate = jnp.split(row, 3)
         reset_state, update_state, candidate_state = jnp.split(recurrent, 3)
         if self.cell.bias_n is not None:

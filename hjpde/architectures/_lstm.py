@@ -157,7 +157,7 @@ class LSTM(AbstractArchitecture):
         # The constraint's derivative: (I - J) h' = o (1 - tanh(c)^2) c' with J = diag(o (1 - o) tanh(c)) W_o.
         slope = output * (1 - output) * exposed
         weights = self._output_weights
-        h_rate = inverse(lambda v: v - slope * (v @ weights.T), output * (1 - exposed**2) * c_rate)
+        h_rate = inverse(lambda v: v - slope * (weights @ v), output * (1 - exposed**2) * c_rate)
         return h_rate, c_rate
 
     def step(self, s: ScalarLike, z: _Pair, h: ScalarLike, layer: Float[Array, " gates"]) -> _Pair:
@@ -174,7 +174,7 @@ class LSTM(AbstractArchitecture):
             return z
         h, c = z
         row, exposed, weights = jnp.split(layer, 4)[3], jnp.tanh(c), self._output_weights
-        return fixed_point(lambda h: jax.nn.sigmoid(row + h @ weights.T) * exposed, h, _NO_CLOSURE), c
+        return fixed_point(lambda h: jax.nn.sigmoid(row + weights @ h) * exposed, h, _NO_CLOSURE), c
 
     def finish(self, z: _Pair) -> Float[Array, " out"]:
         return read_out(self.readout, z[0])
@@ -193,7 +193,7 @@ class LSTM(AbstractArchitecture):
 
     def _frozen(self, h: Float[Array, " hidden"], row: Float[Array, " gates"]) -> tuple[Array, Array, Array]:
         r"""The drive $i \odot g$, the rate $a = -\log f$ and the output gate."""
-        i, f, g, o = jnp.split(row + h @ self.cell.weight_hh.T, 4)
+        i, f, g, o = jnp.split(row + self.cell.weight_hh @ h, 4)
         return jax.nn.sigmoid(i) * jnp.tanh(g), jax.nn.softplus(-f), jax.nn.sigmoid(o)
 
 

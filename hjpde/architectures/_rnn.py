@@ -164,4 +164,4 @@ class RNN(AbstractArchitecture):
         return self._excited(z, driven(x, self.weight_ih, self.bias))
 
     def _excited(self, z: Float[Array, " hidden"], row: Float[Array, " hidden"]) -> Float[Array, " hidden"]:
-        return activate(row + z @ self.weight_hh.T, self.nonlinearity)
+        return activate(row + self.weight_hh @ z, self.nonlinearity)
