@@ -31,8 +31,8 @@ def sequence(x: Float[Array, "..."] | None, in_size: int) -> Float[Array, "L in_
 
 
 # One product for a whole sequence would be written out and transposed under `jax.vmap`, which on a CPU takes longer
-# than all the rest: the network multiplies element by element. Recurrent weights stand on the left of the state, so that
-# the products in the gradient of one sequence are not transposed, which would take several times as long.
+# than all the rest: the network multiplies element by element. Recurrent weights stand on the left of the state, so
+# that the products in the gradient of one sequence are not transposed, which would take several times as long.
 
 
 def last_state(cell: Callable[[State, Array], State], state: State, x: Float[Array, "L in_size"]) -> State:
