@@ -68,8 +68,8 @@ class ComparisonReport:
       without noise; `predicted_viscosity`: the same in closed form, or `None` without noise.
     - `drift_correction`: the mean norm of $(\Phi_h - \varphi_h)/h$ along the network, and `mean_speed` that of `F`.
     - `roughness`: $L \max_k |\theta_{k+1} - \theta_k|$ over all weights, 0 where layers share them.
-    - `min_determinant`: the least $\det D\Phi_k$ met; at or below zero no flow has the layer for its map. `None` where
-      the state has too many numbers.
+    - `min_determinant`: the least $\det D\Phi_k$ met; below zero no flow has the layer for its map. 0 where a layer is
+      singular to rounding, or the product underflows, and `None` where the state has too many numbers.
     - `rounding`: below which an error counts as rounding.
     - `operator`: against a fitted solution operator, if one was given.
     """
@@ -108,8 +108,12 @@ class ComparisonReport:
         """Exact, of order `h`, or structural only: the numbers decide, not the name of the architecture."""
         if math.isinf(self.forward_order) and self.native_gap <= self.rounding:
             return "exact"
-        reversing = self.min_determinant is not None and self.min_determinant <= 0
-        return "structural" if self.relative_gap > STRUCTURAL_GAP or reversing else "order h"
+        return "structural" if self.relative_gap > STRUCTURAL_GAP or self.reverses else "order h"
+
+    @property
+    def reverses(self) -> bool:
+        """Whether a layer reverses the orientation of the states, as no flow does."""
+        return self.min_determinant is not None and self.min_determinant < 0
 
     @property
     def verdict(self) -> str:
@@ -129,8 +133,8 @@ class ComparisonReport:
                 f"{gap} off."
             )
         reason = f"the network ends {gap} off its flow, which is no approximation"
-        if self.min_determinant is not None and self.min_determinant <= 0:
-            turned = "a layer reverses orientation or collapses the state, which no flow does"
+        if self.reverses:
+            turned = "a layer reverses the orientation of the states, which no flow does"
             reason = f"{reason}, and {turned}" if self.relative_gap > STRUCTURAL_GAP else turned
         return f"structural only: formally {self.scheme}{observed}, but {reason}."
 

@@ -21,7 +21,7 @@ def measures_table(report: ComparisonReport) -> TableOf:
         ("drift correction", report.drift_correction, f"beside a mean speed of {shown(report.mean_speed)}"),
         ("effective viscosity", viscosity, "trace of Cov/2h over d; zero without noise"),
         ("roughness", report.roughness, "L times the largest jump of a weight between layers"),
-        ("least det DΦ", report.min_determinant, "at or below 0 a layer is no flow's map"),
+        ("least det DΦ", report.min_determinant, "below 0 a layer is no flow's map; 0: singular to rounding"),
     ]
     if report.predicted_viscosity is not None:
         predicted = float(report.predicted_viscosity.trace()) / d

@@ -17,6 +17,20 @@ def quick_jit(function: Callable[..., Any], level: Literal[0, 1]) -> Callable[..
     return eqx.filter_jit(function, compiler_options=_options(level))  # pyright: ignore[reportCallIssue]
 
 
+def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`quick_jit` at level 1 of a function of a module; jax starts no device before it is called."""
+
+    @functools.cache
+    def compiled() -> Callable[..., Any]:
+        return quick_jit(function, 1)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return compiled()(*arguments)
+
+    return call
+
+
 @functools.cache
 def _options(level: int) -> dict[str, Any]:
     """Those options that this jaxlib knows; they are XLA's own and may go in a later one."""

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
@@ -14,7 +15,10 @@ from hjpde._tables import read_csv, read_npz
 Task = Literal["classification", "regression"]
 
 _SKLEARN = ("iris", "wine", "breast_cancer", "diabetes")
-DATASET_NAMES = ("digits", "mnist", *_SKLEARN)
+DATASET_NAMES = ("digits", "mnist", "sunspots", *_SKLEARN)
+
+_YEARS = 16
+"""How many years of sunspots tell the next: a cycle and a half."""
 
 
 @final
@@ -51,6 +55,8 @@ def named_dataset(name: str, data: str | os.PathLike[str] | None = None) -> Data
         if data is None:
             raise ValueError("`data` must be the folder that holds MNIST's four IDX files, got None.")
         return load_mnist(data)
+    if name == "sunspots":
+        return load_sunspots()
     if name not in _SKLEARN:
         close = difflib.get_close_matches(name, DATASET_NAMES, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -72,6 +78,20 @@ def load_digits_data() -> Dataset:
     bunch: Any = load_digits()
     names = tuple(map(str, bunch.feature_names))
     return _classification(bunch.data / 16.0, bunch.target, names, "digit", "digits", image_shape=(8, 8))
+
+
+def load_sunspots() -> Dataset:
+    """The yearly numbers of sunspots from 1700 to 2008: each year is told by the 16 before it, the last 60 held out.
+
+    From the National Geophysical Data Center, in the public domain.
+    """
+    table = np.loadtxt(Path(__file__).with_name("_sunspots.csv"), delimiter=",", skiprows=1)
+    # The root evens out the spread of the counts.
+    root = np.sqrt(table[:, 1])
+    X, y = np.lib.stride_tricks.sliding_window_view(root[:-1], _YEARS).copy(), root[_YEARS:]
+    names = tuple(f"{_YEARS - k} years before" for k in range(_YEARS))
+    dataset = _regression(X[:-60], y[:-60], names, "root of the number of sunspots", "sunspots")
+    return dataclasses.replace(dataset, X_test=X[-60:], y_test=y[-60:])
 
 
 def load_mnist(folder: str | os.PathLike[str]) -> Dataset:

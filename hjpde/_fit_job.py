@@ -99,7 +99,7 @@ def run_fit(dataset: Dataset, settings: FitSettings, progress: bool, say: Callab
     `KeyboardInterrupt` if the user stops it.
     """
     check_settings(settings, dataset)
-    X, y, X_test, y_test = _held_out(dataset, settings)
+    X, y, X_test, y_test = held_out(dataset, settings.test_fraction, settings.seed)
     say(f"{dataset.name}: {len(X)} rows of {X.shape[1]} features to train, {len(X_test)} held out ({dataset.task})")
     classification = dataset.task == "classification"
     observations = Classification(X, np.asarray(dataset.classes)[y]) if classification else Regression(X, y)
@@ -155,13 +155,19 @@ def summary(job: FitJob) -> dict[str, Any]:
     }
 
 
-def _held_out(dataset: Dataset, settings: FitSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def held_out(
+    dataset: Dataset, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`X`, `y`, `X_test`, `y_test`: the data set's own test part, or rows drawn at random, classes in proportion.
+
+    **Raises:** `ValueError` if no row, or none of some class, is left to train with.
+    """
     dtype = jnp.zeros(()).dtype
     X = dataset.X.astype(dtype)
     if dataset.X_test is not None and dataset.y_test is not None:
         return X, dataset.y, dataset.X_test.astype(dtype), dataset.y_test
-    order = np.random.default_rng(settings.seed).permutation(len(X))
-    n_test = min(max(1, round(settings.test_fraction * len(X))), len(X) - 1)
+    order = np.random.default_rng(seed).permutation(len(X))
+    n_test = min(max(1, round(test_fraction * len(X))), len(X) - 1)
     if n_test < 1:
         raise ValueError(f"The data of {dataset.name!r} have {len(X)} row: none can be held out.")
     if dataset.task == "classification":
@@ -171,7 +177,7 @@ def _held_out(dataset: Dataset, settings: FitSettings) -> tuple[np.ndarray, np.n
         missing = dataset.classes[min(set(range(len(dataset.classes))) - set(dataset.y[rest].tolist()))]
         raise ValueError(
             f"The class {missing!r} of {dataset.name!r} has too few rows: none is left to train with "
-            f"`test_fraction` = {settings.test_fraction:g}."
+            f"`test_fraction` = {test_fraction:g}."
         )
     return X[rest], dataset.y[rest], X[test], dataset.y[test]
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hjpde._compilation import compiled_once
 from hjpde.architectures import (
     CostatePath,
     DepthFlow,
@@ -19,10 +20,14 @@ from hjpde.architectures import (
     continuous_costate,
     discrete_costate,
     drift_correction,
+    refined_costate,
 )
 
 _MAX_STATE = 512
 """Up to this many numbers in a state the Jacobian of a layer is formed."""
+
+_MAX_ENTRIES = 4_000_000
+"""Of all Jacobians together."""
 
 _PLACES = (8, 16)
 """At most so many inputs and layers are looked at where a quantity is taken along the network."""
@@ -64,14 +69,13 @@ def errors_of_refinement(
     values, gradients, weights, ends, starts = _exact_pass(flow, X, rtol)
     tolerance = (1e-10 if X.dtype == jnp.float64 else 1e-6) if rtol is None else rtol
     displacement = float(jnp.mean(jnp.linalg.norm(ends - starts, axis=1)))
-    forward, gradient, parameter, operations = [], [], [], []
+    forward, gradient, parameter = [], [], []
     relative_gap = math.nan
     for n in refinements:
-        found = _network_pass(flow, X, n)
+        found = _network_pass(flow, X, jnp.asarray(n), max(refinements))
         forward.append(float(jnp.mean(jnp.abs(found[0] - values))))
         gradient.append(float(jnp.mean(_norms(found[1] - gradients))))
         parameter.append(float(jnp.linalg.norm(found[2] - weights)))
-        operations.append(_operations_of_a_step(flow, X[0]) * flow.L(X[0]) * n)
         if n == 1:
             gap = float(jnp.mean(jnp.linalg.norm(found[3] - ends, axis=1)))
             relative_gap = gap / displacement if displacement > 0 else (0.0 if gap == 0 else math.inf)
@@ -84,7 +88,7 @@ def errors_of_refinement(
         forward=np.asarray(forward),
         gradient=np.asarray(gradient),
         parameter=np.asarray(parameter),
-        flops=np.asarray(operations),
+        flops=_operations_of_a_step(flow, X[0]) * flow.L(X[0]) * np.asarray(refinements),
         relative_gap=relative_gap,
         state_size=starts.shape[1],
         rounding=rounding(max(float(jnp.mean(jnp.abs(values))), _LAYER_WEIGHTS * state)),
@@ -106,7 +110,7 @@ def observed_order(refinements: Sequence[int], errors: np.ndarray, rounding: flo
 
 def residuals(flow: DepthFlow, X: Float[Array, "M ..."]) -> tuple[float, float]:
     """The own steps against the network's call, and the co-states against backpropagation through it."""
-    _, gradients, weights, states, _ = _network_pass(flow, X, 1)
+    _, gradients, weights, states, _ = _native_pass(flow, X)
     outputs, call_gradients, call_weights = _call_pass(flow, X)
     network = _relative(_finish(flow, X, states), outputs)
     return network, max(_relative(gradients, call_gradients), _relative(weights, call_weights))
@@ -124,10 +128,22 @@ def _relative(found: Array, expected: Array) -> float:
 def along_the_network(flow: DepthFlow, X: Float[Array, "M ..."]) -> Along:
     """Looks at some layers of some inputs."""
     depth = flow.L(X[0])
-    places = np.unique(np.linspace(0, depth - 1, min(depth, _PLACES[1])).round().astype(int))
-    drift, speed, determinants = _along(flow, X[: _PLACES[0]], jnp.asarray(places))
-    least = None if determinants is None else float(jnp.min(determinants))
+    places = jnp.asarray(np.unique(np.linspace(0, depth - 1, min(depth, _PLACES[1])).round().astype(int)))
+    drift, speed = _along(flow, X[: _PLACES[0]], places)
+    network, size = flow.architecture, _state_size(flow, X[0])
+    z = network.start(X[0])
+    layer = jax.tree.map(lambda leaf: leaf[0], network.layers(X[0]))
+    least = None
+    # A state that is held on a constraint has no determinant of its own.
+    if size <= _MAX_STATE and network.settle(z, layer) is z:
+        few = X[: max(1, min(_PLACES[0], _MAX_ENTRIES // (size**2 * len(places))))]
+        least = _least_determinant(np.asarray(_jacobians(flow, few, places)))
     return Along(float(jnp.mean(drift)), float(jnp.mean(speed)), least)
+
+
+def _state_size(flow: DepthFlow, x: Float[Array, "..."]) -> int:
+    shapes = jax.tree.leaves(eqx.filter_eval_shape(flow.architecture.start, x))
+    return sum(math.prod(leaf.shape) for leaf in shapes)
 
 
 def measured_viscosity(
@@ -143,7 +159,7 @@ def measured_viscosity(
     h = network.layer_time
     zero = jnp.zeros((), x.dtype)
 
-    @eqx.filter_jit
+    @compiled_once
     def steps(network: NoisyNetwork, z: Any, layer: Any, keys: PRNGKeyArray) -> Float[Array, "K d"]:
         one = jax.vmap(lambda key: jax.flatten_util.ravel_pytree(network.noisy_step(zero, z, h, layer, key))[0])
         return one(keys)
@@ -163,14 +179,19 @@ def roughness(flow: DepthFlow) -> float:
     return network.layer_count * max(steps, default=0.0)
 
 
-@eqx.filter_jit
+@compiled_once
 def _exact_pass(flow: DepthFlow, X: Float[Array, "M ..."], rtol: float | None) -> tuple[Array, ...]:
     return _laid_out(jax.vmap(lambda x: continuous_costate(flow, x, rtol))(X))
 
 
-@eqx.filter_jit
-def _network_pass(flow: DepthFlow, X: Float[Array, "M ..."], n: int) -> tuple[Array, ...]:
-    return _laid_out(jax.vmap(lambda x: discrete_costate(flow, x, n))(X))
+@compiled_once
+def _network_pass(flow: DepthFlow, X: Float[Array, "M ..."], n: Array, most: int) -> tuple[Array, ...]:
+    return _laid_out(jax.vmap(lambda x: refined_costate(flow, x, n, most))(X))
+
+
+@compiled_once
+def _native_pass(flow: DepthFlow, X: Float[Array, "M ..."]) -> tuple[Array, ...]:
+    return _laid_out(jax.vmap(lambda x: discrete_costate(flow, x))(X))
 
 
 def _laid_out(paths: CostatePath) -> tuple[Array, ...]:
@@ -186,7 +207,7 @@ def _laid_out(paths: CostatePath) -> tuple[Array, ...]:
     return paths.value, paths.input_gradient, weights, ends, starts
 
 
-@eqx.filter_jit
+@compiled_once
 def _call_pass(flow: DepthFlow, X: Float[Array, "M ..."]) -> tuple[Array, ...]:
     """Outputs of the network itself, its values, and their gradients by backpropagation."""
     weights, rest = eqx.partition(flow.architecture, eqx.is_inexact_array)
@@ -199,7 +220,7 @@ def _call_pass(flow: DepthFlow, X: Float[Array, "M ..."]) -> tuple[Array, ...]:
     return outputs, to_inputs * X.shape[0], jax.flatten_util.ravel_pytree(to_weights)[0]
 
 
-@eqx.filter_jit
+@compiled_once
 def _finish(flow: DepthFlow, X: Float[Array, "M ..."], states: Float[Array, "M d"]) -> Array:
     def one(x: Float[Array, "..."], row: Float[Array, " d"]) -> Array:
         restore = jax.flatten_util.ravel_pytree(flow.architecture.start(x))[1]
@@ -208,32 +229,46 @@ def _finish(flow: DepthFlow, X: Float[Array, "M ..."], states: Float[Array, "M d
     return jax.vmap(one)(X, states)
 
 
-@eqx.filter_jit
-def _along(flow: DepthFlow, X: Float[Array, "M ..."], places: Array) -> tuple[Array, Array, Array | None]:
+@compiled_once
+def _along(flow: DepthFlow, X: Float[Array, "M ..."], places: Array) -> tuple[Array, Array]:
+    """The norms of the drift correction and of the velocity at the left ends of some layers, shape `(M, K)` each."""
     network, h = flow.architecture, flow.architecture.layer_time
 
-    def at_one(x: Float[Array, "..."]) -> tuple[Array, Array, Array | None]:
-        states = _states(flow, x)
-        layers = network.layers(x)
+    def at_layer(s: Array, z: Any, layer: Any) -> tuple[Array, Array]:
+        drift = drift_correction(network, s, z, jnp.asarray(h, s.dtype), layer)
+        return _length(drift), _length(network.velocity(s, z, layer))
 
-        def at_layer(k: Array) -> tuple[Array, Array, Array | None]:
-            z, layer = jax.tree.map(lambda leaf: leaf[k], states), jax.tree.map(lambda leaf: leaf[k], layers)
-            s = k.astype(x.dtype) * h
-            row, restore = jax.flatten_util.ravel_pytree(z)
-            drift = drift_correction(network, s, z, jnp.asarray(h, x.dtype), layer)
-            speed = network.velocity(s, z, layer)
-            determinant = None
-            if row.size <= _MAX_STATE:
+    return jax.vmap(lambda x: jax.lax.map(lambda held: at_layer(*held), _held_at(flow, x, places)))(X)
 
-                def step(row: Float[Array, " d"]) -> Float[Array, " d"]:
-                    return jax.flatten_util.ravel_pytree(network.step(s, restore(row), h, layer))[0]
 
-                determinant = jnp.linalg.det(jax.jacfwd(step)(row))
-            return _length(drift), _length(speed), determinant
+@compiled_once
+def _jacobians(flow: DepthFlow, X: Float[Array, "M ..."], places: Array) -> Float[Array, "M K d d"]:
+    r"""$D\Phi$ of some layers."""
+    network, h = flow.architecture, flow.architecture.layer_time
 
-        return jax.lax.map(at_layer, places)
+    def at_layer(s: Array, z: Any, layer: Any) -> Float[Array, "d d"]:
+        row, restore = jax.flatten_util.ravel_pytree(z)
+        return jax.jacfwd(lambda row: jax.flatten_util.ravel_pytree(network.step(s, restore(row), h, layer))[0])(row)
 
-    return jax.vmap(at_one)(X)
+    return jax.vmap(lambda x: jax.lax.map(lambda held: at_layer(*held), _held_at(flow, x, places)))(X)
+
+
+def _held_at(flow: DepthFlow, x: Float[Array, "..."], places: Array) -> tuple[Array, Any, Any]:
+    """Depth, state and what the layer holds, at the left ends of some layers."""
+    states, layers = _states(flow, x), flow.architecture.layers(x)
+    chosen = jax.tree.map(lambda leaf: leaf[places], (states, layers))
+    return places.astype(x.dtype) * flow.architecture.layer_time, *chosen
+
+
+def _least_determinant(matrices: np.ndarray) -> float:
+    """The least determinant; 0 for one of whose sign rounding decides.
+
+    By numpy, as LAPACK inside a compiled loop may wait for ever for the threads that the loop itself occupies.
+    """
+    matrices = matrices.reshape(-1, *matrices.shape[-2:])
+    values = np.linalg.svd(matrices, compute_uv=False)
+    singular = values[:, -1] <= matrices.shape[-1] * np.finfo(matrices.dtype).eps * values[:, 0]
+    return float(np.min(np.where(singular, 0.0, np.linalg.det(matrices))))
 
 
 def _states(flow: DepthFlow, x: Float[Array, "..."]) -> Any:

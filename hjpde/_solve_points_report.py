@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hjpde._machine import device, versions
 from hjpde._plotting_solution import errors_figure, profiles_figure
 from hjpde._report import Column, Picture, Section, TableOf, write_report
 from hjpde._solve_points_job import PointsJob, along_a_line, point_rows
-from hjpde._solve_report import device, pretty, shown_error, versions
+from hjpde._solve_report import pretty, shown_error
 
 
 def points_table(job: PointsJob) -> TableOf:

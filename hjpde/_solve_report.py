@@ -1,15 +1,12 @@
 """The tables and pages of `hjpde solve` and `hjpde problems`."""
 
-import os
 import re
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax
-
 from hjpde._animation import write_gif, write_html
+from hjpde._machine import device, versions
 from hjpde._report import Column, Section, TableOf, write_report
 from hjpde._solve_job import SolveJob, rows
 from hjpde._solve_pictures import pictures, scene
@@ -289,21 +286,6 @@ def _settings(job: SolveJob) -> dict[str, Any]:
         "versions": versions(),
         "made by": "hjpde solve",
     }
-
-
-def device() -> str:
-    """What the times were measured on."""
-    try:
-        load = f", load {os.getloadavg()[0]:.1f}"
-    except (AttributeError, OSError):
-        load = ""
-    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores{load}"
-
-
-def versions() -> str:
-    """Of what computes."""
-    names = ("hjpde", "jax", "jaxlib", "equinox", "diffrax", "numpy")
-    return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
 def shown_error(value: float | None) -> str:

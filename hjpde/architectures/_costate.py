@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hjpde._types import Scalar
+from hjpde._types import Scalar, ScalarLike
 
 from ._architecture import AbstractArchitecture, Layer, State
 from ._depth_flow import DepthFlow, integrate
@@ -58,7 +58,30 @@ def discrete_costate(flow: DepthFlow, x: Float[Array, "..."], n: int = 1) -> Cos
         87 (2000). J. M. Sanz-Serna, *Symplectic Runge-Kutta schemes for adjoint equations*, SIAM Review 58 (2016).
     """
     h = flow.architecture.layer_time / n
-    return _there_and_back(flow, x, n, lambda architecture, s, z, layer: architecture.step(s, z, h, layer))
+    depths = _depths(flow, x, n)
+    return _there_and_back(flow, x, depths, lambda architecture, s, z, layer: architecture.step(s, z, h, layer))
+
+
+def refined_costate(flow: DepthFlow, x: Float[Array, "..."], n: ScalarLike, most: int) -> CostatePath:
+    """`discrete_costate` for a number of steps that may be traced: one compiled program serves all refinements.
+
+    **Arguments:**
+
+    - `flow`: the network with its readout.
+    - `x`: one input.
+    - `n`: steps a layer, at least 1 and at most `most`.
+    - `most`: fixes the shapes: each layer's path goes on with its last state, `most` edges in all.
+    """
+    h = flow.architecture.layer_time / jnp.asarray(n, x.dtype)
+    index = jnp.arange(most)
+    left = jnp.arange(flow.L(x))[:, None] * flow.architecture.layer_time + index[None] * h
+    # No step begins at an infinite depth.
+    depths = jnp.where(index[None] < n, left.astype(x.dtype), jnp.inf)
+
+    def step(architecture: AbstractArchitecture, s: Scalar, z: State, layer: Layer) -> State:
+        return jax.lax.cond(jnp.isinf(s), lambda z: z, lambda z: architecture.step(s, z, h, layer), z)
+
+    return _there_and_back(flow, x, depths, step)
 
 
 def continuous_costate(flow: DepthFlow, x: Float[Array, "..."], rtol: float | None = None) -> CostatePath:
@@ -77,7 +100,7 @@ def continuous_costate(flow: DepthFlow, x: Float[Array, "..."], rtol: float | No
         z = integrate(architecture, z, s, s + architecture.layer_time, layer, rtol)
         return architecture.settle(z, layer)
 
-    return _there_and_back(flow, x, 1, layer_flow)
+    return _there_and_back(flow, x, _depths(flow, x, 1), layer_flow)
 
 
 def right_endpoint_costate(flow: DepthFlow, x: Float[Array, "..."], n: int = 1) -> State:
@@ -108,8 +131,8 @@ def right_endpoint_costate(flow: DepthFlow, x: Float[Array, "..."], n: int = 1) 
     return jax.lax.scan(backward, last, (depths, right, layers), reverse=True)[0]
 
 
-def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], n: int, step: _Step) -> CostatePath:
-    """Scans over layers, and over `n` steps in each: forward for the states, backward for the co-states."""
+def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array, "L n"], step: _Step) -> CostatePath:
+    """Scans over layers, and over the steps at `depths` in each: forward for states, backward for co-states."""
     weights, rest = eqx.partition(flow.architecture, eqx.is_inexact_array)
 
     def prepared(weights: Any, x: Float[Array, "..."]) -> tuple[State, Layer]:
@@ -123,7 +146,6 @@ def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], n: int, step: _Step
         return DepthFlow(eqx.combine(weights, rest), flow.readout).g(z)
 
     (z, layers), pull_back_start = jax.vjp(prepared, weights, x)
-    depths = _depths(flow, x, n)
 
     def forward(z, held):
         depths, layer = held
