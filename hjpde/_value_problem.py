@@ -158,5 +158,7 @@ class _EffectiveViscosity(eqx.Module):
 def _depth(flow: DepthFlow, horizon: float, t: ScalarLike, x: Any) -> tuple[Scalar, Any]:
     """The depth $T - t$ and what the layer there holds; at an edge the earlier layer, which is the later in time."""
     s = horizon - jnp.asarray(t)
-    inside = jnp.maximum(s - 1e-6 * flow.architecture.layer_time, 0)
-    return s, flow.layer_at(inside, x)
+    h = flow.architecture.layer_time
+    # Edges are known to rounding, of the size of the whole depth's.
+    index = jnp.ceil((s - 8 * jnp.finfo(s.dtype).eps * horizon) / h) - 1
+    return s, flow.layer_at((jnp.maximum(index, 0) + 0.5) * h, x)
