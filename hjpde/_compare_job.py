@@ -19,6 +19,7 @@ from hjpde._datasets import Dataset
 from hjpde._fit_atoms import fit_atoms
 from hjpde._fit_job import held_out, load_data
 from hjpde._fitted import Fitted
+from hjpde._network_measures import log_probability_of_the_decision, mean_head_entropies, network_outputs
 from hjpde._networks_by_name import (
     NETWORK_NAMES,
     builder,
@@ -36,6 +37,8 @@ from hjpde.architectures import NoisyNetwork, Transformer
 _FEATURES, _SIDE = 8, 8
 _BATCH = 128
 _REFINEMENTS = (1, 2, 4, 8, 16)
+_TEMPERATURES = (0.3, 3.0, 30.0)
+"""In units of the target's spread, tried for the fitted operator of a regression: few rows ask for much."""
 
 
 @final
@@ -116,11 +119,6 @@ def summary(job: CompareJob) -> dict[str, Any]:
     return {**found, "trained_on": job.settings.trained_on, "seeds": seeds, "seconds": job.seconds}
 
 
-def log_probability_of_the_decision(logits: Float[Array, " c"]) -> Scalar:
-    """The logarithm of the largest class probability: what is read from a classifier."""
-    return jnp.max(jax.nn.log_softmax(logits))
-
-
 def _check(settings: CompareSettings) -> None:
     if settings.architecture not in NETWORK_NAMES:
         raise ValueError(f"`architecture` must be one of {', '.join(NETWORK_NAMES)}, got {settings.architecture!r}.")
@@ -153,7 +151,8 @@ def _of_trained_networks(
     splits = [_standardised(held_out(dataset, 0.25, seed), dataset) for seed in range(settings.seeds)]
     shape = input_shape(name, dataset.X.shape[1], dataset.image_shape)
     out_size = len(dataset.classes) if classification else 1
-    fits = [_fitted_operator(split, dataset, seed) for seed, split in enumerate(splits)]
+    temperature = None if classification else _temperature(splits[0])
+    fits = [_fitted_operator(split, dataset, temperature, seed) for seed, split in enumerate(splits)]
     say(f"{dataset.name}: {settings.seeds} seeds; initial data of a Hamilton-Jacobi equation fitted to each")
     if name == "log_sum_exp":
         if settings.options or settings.noise:
@@ -170,7 +169,7 @@ def _of_trained_networks(
         fitted_score = _score(_fit_outputs(fit, X_test), y_test, classification)
         score = fitted_score
         if name != "log_sum_exp":
-            score = _score(np.asarray(quick_jit(eqx.filter_vmap(network), 0)(inputs)), y_test, classification)
+            score = _score(np.asarray(network_outputs(network, inputs)), y_test, classification)
         report = _report(network, inputs, settings, fit if name != "log_sum_exp" else None, classification)
         entropies = _head_entropies(network, inputs[: settings.points])
         reports.append(report)
@@ -205,12 +204,29 @@ def _standardised(
     return X, ((y - mean) / scale).astype(X.dtype), X_test, ((y_test - mean) / scale).astype(X.dtype)
 
 
-def _fitted_operator(split: tuple[np.ndarray, ...], dataset: Dataset, seed: int) -> Fitted:
+def _fitted_operator(split: tuple[np.ndarray, ...], dataset: Dataset, temperature: float | None, seed: int) -> Fitted:
     X, y = split[:2]
     if dataset.task == "classification":
         metric = "features" if dataset.image_shape is None else "common"
         return fit_atoms(Classification(X, y), metric=metric, steps=600, key=jax.random.key(seed))
-    return fit_atoms(Regression(X, y), difference=True, key=jax.random.key(seed))
+    return _regression(X, y, temperature, seed)
+
+
+def _regression(X: np.ndarray, y: np.ndarray, temperature: float | None, seed: int) -> Fitted:
+    return fit_atoms(
+        Regression(X, y), n_atoms=8, difference=True, viscosity=temperature, steps=1000, key=jax.random.key(seed)
+    )
+
+
+def _temperature(split: tuple[np.ndarray, ...]) -> float:
+    """That of `_TEMPERATURES` whose fit of the first four fifths tells the last fifth of the training rows best."""
+    X, y = split[:2]
+    cut = max(1, 4 * len(X) // 5)
+    scores = {}
+    for temperature in _TEMPERATURES:
+        fit = _regression(X[:cut], y[:cut], temperature, 0)
+        scores[temperature] = _score(_fit_outputs(fit, X[cut:]), y[cut:], False) if cut < len(X) else 0.0
+    return max(_TEMPERATURES, key=lambda temperature: scores[temperature])
 
 
 def _train(
@@ -276,4 +292,4 @@ def _head_entropies(network: Any, inputs: Float[Array, "M ..."]) -> np.ndarray |
     inner = network.architecture if isinstance(network, NoisyNetwork) else network
     if not isinstance(inner, Transformer):
         return None
-    return np.asarray(jnp.mean(quick_jit(eqx.filter_vmap(inner.head_entropies), 0)(inputs), axis=0))
+    return np.asarray(mean_head_entropies(inner, inputs))

@@ -118,7 +118,8 @@ class ComparisonReport:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        gap = f"{100 * self.relative_gap:.2g} % of the way"
+        percent = 100 * self.relative_gap
+        gap = f"{percent:.0f} % of the way" if percent >= 10 else f"{percent:.2g} % of the way"
         if self.kind == "exact":
             if self.architecture == "LogSumExp":
                 return (

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from hjpde._atom_model import AtomModel
 from hjpde._datasets import load_digits_data
 from hjpde._demo_models import CONTESTANTS, Split, Trained, seed_of, train_contestant
+from hjpde._demo_networks import NetworkMeasures, measure_network
 from hjpde._problem import InitialValueProblem
 from hjpde._solve import solve
 from hjpde.hamiltonians import Quadratic
@@ -39,10 +40,14 @@ class Sweep:
 @final
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """All that was measured. `rows` has one dictionary a model, as `hjpde demo --json` prints it."""
+    """All that was measured. `rows` has one dictionary a model, as `hjpde demo --json` prints it.
+
+    `networks` are the four, beside their flows and the fitted atoms, in the order of `trained` after the first.
+    """
 
     split: Split
     trained: tuple[Trained, ...]
+    networks: tuple[NetworkMeasures, ...]
     rows: list[dict[str, Any]]
     layer_identity_residual: float
     sweep: Sweep
@@ -86,11 +91,15 @@ def run_demo(n_seeds: int = 3, steps: int = 1000, progress: bool = False, say: C
     atoms = trained[0].models
     residual = max(identity_residual(seed_of(atoms, i), split.X_test[i]) for i in range(n_seeds))
     say(f"layer and solution agree to {residual:.1e}")
+    networks = tuple(measure_network(one, atoms, split) for one in trained[1:])
+    say("networks: compared with their flows, and with the fitted solution operator")
     sweep = _sweep(atoms, split)
+    right_halves = [{}, *(network.means() for network in networks)]
     return Demo(
         split=split,
         trained=tuple(trained),
-        rows=[_row(one, split.y_test) for one in trained],
+        networks=networks,
+        rows=[{**_row(one, split.y_test), **right} for one, right in zip(trained, right_halves, strict=True)],
         layer_identity_residual=residual,
         sweep=sweep,
         steps=steps,

@@ -12,6 +12,7 @@ from hjpde._fitted import Fitted
 from hjpde._observations import Samples
 from hjpde._training_step import TrainingState
 from hjpde._types import ScalarLike
+from hjpde.architectures import DepthFlow
 from hjpde.hamiltonians import AbstractHamiltonian
 from hjpde.inverse._fit_datum import fit_datum
 from hjpde.inverse._recovered import Recovered, RecoveryState
@@ -46,7 +47,7 @@ def fit(
     observations: Samples,
     *,
     initial_data: Callable,
-    hamiltonian: AbstractHamiltonian | None = None,
+    hamiltonian: AbstractHamiltonian | DepthFlow | None = None,
     viscosity: Any = 0.0,
     solver: AbstractSolver | None = None,
     domain: Domain | None = None,
@@ -100,7 +101,8 @@ def fit(observations: Observations, *, initial_data: Callable | None = None, **o
     viscosity, values on a grid that were observed without noise at all nodes of a `solvers.GridHopfLax` come from its
     backward operator: the least datum that gives them. `Recovered.summary` says what the observations leave open.
 
-    - `hamiltonian`: any member of `hjpde.hamiltonians`; `None` is $|p|^2$.
+    - `hamiltonian`: any member of `hjpde.hamiltonians`; `None` is $|p|^2$. A network's own, of `hjpde.as_hamiltonian`,
+      makes the readout at its end the datum: samples at `t` = its depth, and at the states that it starts from.
     - `viscosity`: `N`, as for `hjpde.InitialValueProblem`; by default 0.
     - `solver`: a member of `hjpde.solvers`; `None` takes the most exact one.
     - `domain`: the problem's `hjpde.Domain`, or `None`.

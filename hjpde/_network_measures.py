@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hjpde._compilation import compiled_once
+from hjpde._types import Scalar
 from hjpde.architectures import (
     CostatePath,
     DepthFlow,
     NoisyNetwork,
+    Transformer,
     continuous_costate,
     discrete_costate,
     drift_correction,
@@ -34,6 +36,11 @@ _PLACES = (8, 16)
 
 _LAYER_WEIGHTS = 1e-3
 """Values that cancel to less than this part of the state do not set the scale of rounding."""
+
+
+def log_probability_of_the_decision(logits: Float[Array, " c"]) -> Scalar:
+    """The logarithm of the largest class probability: what is read from a classifier."""
+    return jnp.max(jax.nn.log_softmax(logits))
 
 
 @final
@@ -95,6 +102,19 @@ def errors_of_refinement(
         gradient_rounding=rounding(jnp.mean(_norms(gradients))),
         parameter_rounding=rounding(jnp.linalg.norm(weights)),
     )
+
+
+def forward_errors(flow: DepthFlow, X: Float[Array, "M ..."], refinements: Sequence[int]) -> tuple[np.ndarray, float]:
+    """The mean errors of the value alone, and the relative gap: see `ComparisonReport`."""
+    values, ends, starts = _exact_forward(flow, X)
+    errors, relative_gap = [], math.nan
+    for n in refinements:
+        found, states = _network_forward(flow, X, n)
+        errors.append(float(jnp.mean(jnp.abs(found - values))))
+        if n == 1:
+            gap = float(jnp.mean(jnp.linalg.norm(states - ends, axis=1)))
+            relative_gap = gap / float(jnp.mean(jnp.linalg.norm(ends - starts, axis=1)))
+    return np.asarray(errors), relative_gap
 
 
 def observed_order(refinements: Sequence[int], errors: np.ndarray, rounding: float) -> float:
@@ -180,6 +200,34 @@ def roughness(flow: DepthFlow) -> float:
 
 
 @compiled_once
+def network_outputs(network: Any, X: Float[Array, "M ..."]) -> Array:
+    """The network at many inputs."""
+    return jax.vmap(network)(X)
+
+
+@compiled_once
+def mean_head_entropies(network: Transformer, X: Float[Array, "M n d"]) -> Float[Array, "depth heads"]:
+    """The entropy of each head as a Gibbs measure, in nats, mean over the tokens of many inputs."""
+    return jnp.mean(jax.vmap(network.head_entropies)(X), axis=0)
+
+
+@compiled_once
+def _exact_forward(flow: DepthFlow, X: Float[Array, "M ..."]) -> tuple[Array, Array, Array]:
+    ends = jax.vmap(flow.exact)(X)
+    return jax.vmap(flow.g)(ends), _rows(ends), _rows(jax.vmap(flow.architecture.start)(X))
+
+
+@compiled_once
+def _network_forward(flow: DepthFlow, X: Float[Array, "M ..."], n: int) -> tuple[Array, Array]:
+    ends = jax.vmap(lambda x: flow.native(x, n))(X)
+    return jax.vmap(flow.g)(ends), _rows(ends)
+
+
+def _rows(states: Any) -> Float[Array, "M d"]:
+    return jax.vmap(lambda state: jax.flatten_util.ravel_pytree(state)[0])(states)
+
+
+@compiled_once
 def _exact_pass(flow: DepthFlow, X: Float[Array, "M ..."], rtol: float | None) -> tuple[Array, ...]:
     return _laid_out(jax.vmap(lambda x: continuous_costate(flow, x, rtol))(X))
 
@@ -198,12 +246,7 @@ def _laid_out(paths: CostatePath) -> tuple[Array, ...]:
     """Values, input gradients, the mean's gradient in all weights in a row, final and first states in rows."""
     mean_gradient = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), paths.parameter_gradient)
     weights = jax.flatten_util.ravel_pytree(mean_gradient)[0]
-    ends, starts = (
-        jax.vmap(lambda state: jax.flatten_util.ravel_pytree(state)[0])(
-            jax.tree.map(lambda leaf, i=i: leaf[:, i], paths.states)
-        )
-        for i in (-1, 0)
-    )
+    ends, starts = (_rows(jax.tree.map(lambda leaf, i=i: leaf[:, i], paths.states)) for i in (-1, 0))
     return paths.value, paths.input_gradient, weights, ends, starts
 
 

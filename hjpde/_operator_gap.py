@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hjpde._comparison import OperatorGap
+from hjpde._compilation import quick_jit
 from hjpde._fitted import Fitted
 
 _BATCH = 256
@@ -35,33 +36,43 @@ def operator_gap(network: Any, X: Float[Array, "M ..."], fitted: Fitted) -> Oper
     if size != classes:
         raise ValueError(f"`fitted` has {classes} outputs ({fitted.kind}), the network has {size}.")
     if fitted.kind == "classification":
-        of_network, of_fit = _compiled(lambda x: jax.nn.softmax(network(x).ravel())), _compiled(_probabilities(fitted))
-    else:
-        of_network, of_fit = _compiled(lambda x: network(x).reshape(1)), _compiled(_value(fitted))
-    values, derivatives = of_network(X)
-    fitted_values, fitted_derivatives = of_fit(X.reshape(X.shape[0], -1))
+        return classifier_gap(lambda x: jax.nn.softmax(network(x).ravel()), _probabilities(fitted), X)
+    return _gap(lambda x: network(x).reshape(1), _value(fitted), X, classification=False)
+
+
+def classifier_gap(network: Callable, operator: Callable, X: Float[Array, "M ..."]) -> OperatorGap:
+    """The gap between two functions that return the probabilities of the same classes.
+
+    **Arguments:**
+
+    - `network`: takes one input as it stands in `X`.
+    - `operator`: takes it laid out in a row.
+    - `X`: the inputs.
+    """
+    return _gap(network, operator, X, classification=True)
+
+
+def _gap(network: Callable, operator: Callable, X: Float[Array, "M ..."], classification: bool) -> OperatorGap:
+    values, derivatives = _with_derivatives(network, X)
+    fitted_values, fitted_derivatives = _with_derivatives(operator, X.reshape(X.shape[0], -1))
     gap = np.abs(fitted_values - values).sum(axis=1)
     difference = fitted_derivatives - derivatives.reshape(fitted_derivatives.shape)
     norms = np.linalg.norm(difference.reshape(len(difference), -1), axis=1)
     scale = np.linalg.norm(derivatives.reshape(len(difference), -1), axis=1).mean()
     gradient_gap = norms / scale if scale > 0 else norms
-    if fitted.kind == "regression":
+    if not classification:
         return OperatorGap(gap, gradient_gap, None)
     return OperatorGap(gap / 2, gradient_gap, values.argmax(axis=1) == fitted_values.argmax(axis=1))
 
 
-def _compiled(function: Callable) -> Callable:
-    """Values `(M, C)` and derivatives `(M, C, ...)` over many inputs, a batch at a time."""
+def _with_derivatives(function: Callable, X: Float[Array, "M ..."]) -> tuple[np.ndarray, np.ndarray]:
+    """Values `(M, C)` and derivatives `(M, C, ...)`, a batch at a time."""
 
-    @eqx.filter_jit
     def over(X: Float[Array, "M ..."]) -> tuple[Array, Array]:
         return jax.lax.map(lambda x: (function(x), jax.jacrev(function)(x)), X, batch_size=_BATCH)
 
-    def on_the_host(X: Float[Array, "M ..."]) -> tuple[np.ndarray, np.ndarray]:
-        values, derivatives = over(X)
-        return np.asarray(values), np.asarray(derivatives)
-
-    return on_the_host
+    values, derivatives = quick_jit(over, 1)(X)
+    return np.asarray(values), np.asarray(derivatives)
 
 
 def _probabilities(fitted: Fitted) -> Callable:

@@ -160,7 +160,7 @@ def demo(
     with jax.enable_x64(precision == "float64"):
         with output_folder(out) as folder:
             from hjpde._demo import run_demo, settings
-            from hjpde._demo_report import demo_table, write_demo_report
+            from hjpde._demo_report import demo_table, networks_table, write_demo_report
 
             result = run_demo(seeds, steps, progress=True, say=_teller())
             if folder is not None:
@@ -171,6 +171,8 @@ def demo(
             _print_json({**measured, **settings(result), "report": report})
             return
         _print_table(demo_table(result), without=("loss_spread", "compile_seconds", "learning_rate"))
+        hidden = ("native_gap", "roughness", "operator_gap_95", "operator_gradient_gap_95")
+        _print_table(networks_table(result), without=hidden)
         print(f"Layer and solution agree to {result.layer_identity_residual:.1e}, relative to the terms.")
         print(f"Report: {report}")
 

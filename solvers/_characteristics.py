@@ -11,6 +11,7 @@ from hjpde._problem import InitialValueProblem
 from hjpde._solution import RESULTS, Solution
 from hjpde._types import ArrayInput, as_float_array, require_finite
 from hjpde._viscosity import NoViscosity
+from hjpde.hamiltonians import Transport
 from hjpde.hamiltonians._abstract import Curvature
 from hjpde.initial_data import Atoms
 from hjpde.solvers.grids._grid import Grid
@@ -19,6 +20,7 @@ from hjpde.solvers.paths._characteristic_evaluator import CharacteristicEvaluato
 from hjpde.solvers.paths._crossing import survey
 from hjpde.solvers.paths._curvature import curvature_of
 from hjpde.solvers.paths._quasi_random import kronecker_points
+from hjpde.solvers.paths._transport_evaluator import TransportEvaluator
 
 from ._abstract import AbstractSolver
 from ._periodic_extension import why_not_periodic_extension
@@ -41,6 +43,8 @@ class Characteristics(AbstractSolver):
     `n_starts` guesses if `H` is convex in `p`, the greatest if it is concave, and refused if it is neither or not
     known: raise `n_starts` for a datum that oscillates much. A point that none is found to reach has the value NaN;
     `solution.evaluator.arrival(t, x)` tells more.
+
+    Under `hjpde.Transport` all slopes move alike, and the path is integrated backwards without a search.
 
     Along a periodic axis the characteristics go on through the whole space, so the datum and the Hamiltonian must be
     periodic functions.
@@ -136,6 +140,9 @@ class Characteristics(AbstractSolver):
             self.max_steps,
         )
         result, counts = RESULTS.successful, {"first_crossing": jnp.asarray(jnp.inf, dtype)}
+        if isinstance(problem.hamiltonian, Transport):
+            evaluator = TransportEvaluator(strips, problem.dim)
+            return Solution(evaluator, ts, solver="Characteristics", result=result, counts=counts)
         speed = None
         if curvature != "linear":
             found = survey(*constant((strips, self._points(problem).astype(dtype), ts[-1])))

@@ -26,6 +26,7 @@ STAIR = (
     ("_solve_pictures", "_solve_points_job"),
     ("_compare_job",),
     ("_demo", "_explore", "_fit_job", "_networks_by_name", "_solve_job"),
+    ("_demo_networks",),
     ("_demo_models",),
     ("estimators", "problems.claims"),
     ("_compare", "_fit", "analysis", "landscape", "problems", "training"),

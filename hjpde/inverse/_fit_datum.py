@@ -10,6 +10,8 @@ from hjpde._domain import Domain
 from hjpde._observations import Samples
 from hjpde._problem import InitialValueProblem
 from hjpde._types import ScalarLike, known_number
+from hjpde._value_problem import value_problem
+from hjpde.architectures import DepthFlow
 from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
 from hjpde.solvers import AbstractSolver
 
@@ -23,7 +25,7 @@ def fit_datum(
     observations: Any,
     initial_data: Callable,
     *,
-    hamiltonian: AbstractHamiltonian | None = None,
+    hamiltonian: AbstractHamiltonian | DepthFlow | None = None,
     viscosity: Any = 0.0,
     solver: AbstractSolver | None = None,
     domain: Domain | None = None,
@@ -44,6 +46,9 @@ def fit_datum(
         )
     if not isinstance(state, RecoveryState | None):
         raise ValueError(f"`state` must be that of a `Recovered`, got {type(state).__name__}.")
+    if isinstance(hamiltonian, DepthFlow):
+        # A network's own Hamiltonian: what is fitted is the readout at its end.
+        hamiltonian = value_problem(hamiltonian, domain=domain).hamiltonian
     start = InitialValueProblem(
         initial_data, Quadratic() if hamiltonian is None else hamiltonian, viscosity, domain=domain
     )

@@ -87,6 +87,12 @@ class Strips(eqx.Module):
             return x - t * self.velocity(t, there).x
         return self._integrated(t, jnp.zeros_like(t), there, diffrax.SaveAt(t1=True), _FORWARD).x[0]
 
+    def foot(self, t: Scalar, x: Point, velocity: Callable) -> Point:
+        """Where the path of a velocity `(t, x)` that is at `x` at time `t` starts; differentiable in both modes."""
+        return self._solved(
+            lambda t, x, args: velocity(t, x), t, jnp.zeros_like(t), x, diffrax.SaveAt(t1=True), diffrax.DirectAdjoint()
+        )[0]
+
     def continued(self, strip: Strip, t0: Scalar, t1: Scalar) -> Strip:
         """The strip one step later; a step of length 0 gives derivatives in time."""
         term, method = diffrax.ODETerm(self._field), diffrax.Tsit5(scan_kind="bounded")
@@ -112,12 +118,25 @@ class Strips(eqx.Module):
     def _integrated(
         self, t0: Scalar, t1: Scalar, start: Strip, saveat: diffrax.SaveAt, adjoint: diffrax.AbstractAdjoint
     ) -> Strip:
-        """The saved strips; what lies beyond the last step that `max_steps` allows is infinite."""
+        saved = self._solved(self._field, t0, t1, start, saveat, adjoint)
+        assert isinstance(saved, Strip)
+        return saved
+
+    def _solved(
+        self,
+        field: Callable,
+        t0: Scalar,
+        t1: Scalar,
+        start: Any,
+        saveat: diffrax.SaveAt,
+        adjoint: diffrax.AbstractAdjoint,
+    ) -> Any:
+        """The saved states; what lies beyond the last step that `max_steps` allows is infinite."""
         controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
         if self.jumps is not None:
             controller = diffrax.ClipStepSizeController(controller, jump_ts=self.jumps.astype(t0.dtype))
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(self._field),
+            diffrax.ODETerm(field),
             diffrax.Tsit5(),
             t0=t0,
             t1=t1,
@@ -129,7 +148,6 @@ class Strips(eqx.Module):
             adjoint=adjoint,
             throw=False,
         )
-        assert isinstance(solution.ys, Strip)
         return solution.ys
 
 
