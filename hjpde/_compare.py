@@ -23,7 +23,7 @@ from hjpde._network_measures import (
 )
 from hjpde._operator_gap import operator_gap
 from hjpde._types import ArrayInput, as_float_array, require_finite
-from hjpde.architectures import DepthFlow, as_hamiltonian, parameter_count
+from hjpde.architectures import AbstractArchitecture, DepthFlow, as_hamiltonian, parameter_count
 from hjpde.initial_data import LogSumExp
 
 _SAMPLES = 4096
@@ -76,6 +76,7 @@ def compare(
     name = type(architecture if not isinstance(architecture, DepthFlow) else network).__name__
     X = _batched(inputs, network.input_ndim, name)
     _require_finite_weights(network)
+    _require_taken(network, X[0], name)
     errors = errors_of_refinement(flow, X, refinements, rtol)
     along = along_the_network(flow, X)
     network_residual, costate_residual = residuals(flow, X)
@@ -133,6 +134,18 @@ def _batched(x: Float[Array, "..."], ndim: int, name: str) -> Float[Array, "M ..
     if x.size == 0:
         raise ValueError(f"`x` must not be empty, got shape {x.shape}.")
     return x if x.ndim == ndim + 1 else x[None]
+
+
+def _require_taken(network: AbstractArchitecture, x: Float[Array, "..."], name: str) -> None:
+    def one_step(x: Float[Array, "..."]) -> Any:
+        layer = jax.tree.map(lambda leaf: leaf[0], network.layers(x))
+        return network.finish(network.step(0.0, network.start(x), network.layer_time, layer))
+
+    try:
+        eqx.filter_eval_shape(one_step, x)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"`x`: {name} does not take an input of shape {x.shape}: {reason}") from error
 
 
 def _require_finite_weights(network: Any) -> None:

@@ -12,6 +12,7 @@ from hjpde._demo_models import SIDE, Split, Trained, seed_of
 from hjpde._network_measures import (
     forward_errors,
     log_probability_of_the_decision,
+    mean_head_entropies,
     observed_order,
     residuals,
     roughness,

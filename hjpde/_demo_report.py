@@ -269,7 +269,7 @@ def _as_discretisations(demo: Demo) -> Section:
     nearest = min(demo.rows[1:], key=lambda row: row["relative_gap"])
     parts: list[Any] = [
         "Along depth or time a network moves its state as $ż = F(s, z)$, and what the rest of it returns solves a "
-        "first-order Hamilton-Jacobi equation with the Hamiltonian $F·p$. How far off that flow a trained network ends, "
+        "first-order Hamilton-Jacobi equation with the Hamiltonian $F·p$. How far off a trained network ends, "
         "over the way that the flow goes, says whether this is a description of it or only of its form: the "
         f"{nearest['title']} ends {100 * nearest['relative_gap']:.3g} % off, the {widest['title']} "
         f"{100 * widest['relative_gap']:.3g} %. The order is that of networks with 4, 8 and 16 steps in place of each "

@@ -177,16 +177,9 @@ def measured_viscosity(
     if not isinstance(network, NoisyNetwork):
         return np.zeros((size, size)), None
     h = network.layer_time
-    zero = jnp.zeros((), x.dtype)
-
-    @compiled_once
-    def steps(network: NoisyNetwork, z: Any, layer: Any, keys: PRNGKeyArray) -> Float[Array, "K d"]:
-        one = jax.vmap(lambda key: jax.flatten_util.ravel_pytree(network.noisy_step(zero, z, h, layer, key))[0])
-        return one(keys)
-
-    stepped = np.asarray(steps(network, z, layer, jax.random.split(key, samples)), np.float64)
+    stepped = np.asarray(_noisy_steps(network, z, layer, jax.random.split(key, samples)), np.float64)
     covariance = np.atleast_2d(np.cov(stepped.T))
-    return covariance / (2 * h), np.asarray(network.viscosity(zero, z, h, layer))
+    return covariance / (2 * h), np.asarray(network.viscosity(jnp.zeros((), x.dtype), z, h, layer))
 
 
 def roughness(flow: DepthFlow) -> float:
@@ -282,6 +275,17 @@ def _along(flow: DepthFlow, X: Float[Array, "M ..."], places: Array) -> tuple[Ar
         return _length(drift), _length(network.velocity(s, z, layer))
 
     return jax.vmap(lambda x: jax.lax.map(lambda held: at_layer(*held), _held_at(flow, x, places)))(X)
+
+
+@compiled_once
+def _noisy_steps(network: NoisyNetwork, z: Any, layer: Any, keys: Array) -> Float[Array, "K d"]:
+    """First steps from one state, one a key."""
+    zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(z)))
+
+    def one(key: PRNGKeyArray) -> Float[Array, " d"]:
+        return jax.flatten_util.ravel_pytree(network.noisy_step(zero, z, network.layer_time, layer, key))[0]
+
+    return jax.vmap(one)(keys)
 
 
 @compiled_once

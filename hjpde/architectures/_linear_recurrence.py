@@ -1,5 +1,6 @@
 r"""Linear recurrences, complex numbers as pairs of real ones, and $\varphi_1$."""
 
+import math
 from typing import Literal
 
 import jax
@@ -9,16 +10,28 @@ from jaxtyping import Array, Complex, Float, Inexact
 RecurrenceMethod = Literal["scan", "associative"]
 
 
+@jax.custom_jvp
 def phi1(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     r"""$\varphi_1(z) = (e^z - 1)/z$ with $\varphi_1(0) = 1$, accurate with its derivative also near 0."""
+    zero = jnp.abs(z) < jnp.finfo(z.dtype).tiny
+    away = jnp.where(zero, jnp.ones_like(z), z)
+    return jnp.where(zero, jnp.ones_like(z), jnp.expm1(away) / away)
+
+
+@phi1.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """The derivative of the quotient cancels near 0, where a series stands for it."""
+    (z,), (direction,) = primals, tangents
+    value = phi1(z)
     small = jnp.abs(z) < 0.1
     away = jnp.where(small, jnp.ones_like(z), z)
     near = jnp.where(small, z, jnp.zeros_like(z))
-    series = jnp.ones_like(z)
-    # Horner's rule for 1 + z/2 (1 + z/3 (1 + ...)); at |z| = 0.1 the next term is below the roundoff of float64.
-    for k in range(11, 1, -1):
-        series = 1 + near / k * series
-    return jnp.where(small, series, jnp.expm1(away) / away)
+    # Horner's rule for the sum of (k + 1) z^k / (k + 2)!; at |z| = 0.1 the next term is below the roundoff of float64.
+    series = jnp.zeros_like(z)
+    for k in range(10, -1, -1):
+        series = (k + 1) / math.factorial(k + 2) + near * series
+    slope = jnp.where(small, series, (jnp.exp(away) - value) / away)
+    return value, slope * direction
 
 
 def as_complex(pair: Float[Array, "2 ..."]) -> Complex[Array, "..."]:

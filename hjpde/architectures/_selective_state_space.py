@@ -12,8 +12,8 @@ from hjpde._types import ScalarLike
 
 from ._abstract import affine, along_last, require_choice, require_positive
 from ._architecture import AbstractArchitecture
-from ._linear_recurrence import RecurrenceMethod, phi1, recurrence
-from ._recurrent import read_out, sequence
+from ._linear_recurrence import RecurrenceMethod, fastest_method, phi1, recurrence
+from ._recurrent import all_states, last_state, read_out, sequence
 
 InputRule = Literal["zoh", "euler"]
 _Pair: TypeAlias = tuple[Float[Array, "d n"], Float[Array, " d"]]
@@ -122,12 +122,17 @@ class SelectiveStateSpace(AbstractArchitecture):
 
     def __call__(self, x: Float[Array, "L d"]) -> Float[Array, " out"]:
         """The output of one sequence."""
-        return read_out(self.readout, self.outputs(x)[-1])
+        if self._method != "scan":
+            return read_out(self.readout, self.outputs(x)[-1])
+        z = last_state(self._applied, self.start(x), sequence(x, self.skip.size))
+        return self.finish(z)
 
     def outputs(self, x: Float[Array, "L d"]) -> Float[Array, "L d"]:
         """The $y_k$ at all elements, before the readout."""
+        if self._method == "scan":
+            return all_states(self._applied, self.start(x), sequence(x, self.skip.size))[1]
         clock, drive, C, through = self.layers(x)
-        states = recurrence(*self._discretised(1.0, clock, drive), self.method)
+        states = recurrence(*self._discretised(1.0, clock, drive), self._method)
         return jnp.einsum("kdn,kn->kd", states, C) + through
 
     def start(self, x: Float[Array, "L d"]) -> _Pair:
@@ -136,10 +141,7 @@ class SelectiveStateSpace(AbstractArchitecture):
 
     def layers(self, x: Float[Array, "L d"] | None) -> _Held:
         r"""The clock $\Delta_k$, the drive $B_k w_k$, $C_k$ and $D w_k$."""
-        x = sequence(x, self.skip.size)
-        clock = jax.nn.softplus(affine(self.clock, x))
-        drive = jnp.einsum("kd,kn->kdn", x, x @ self.input_weights.T)
-        return clock, drive, x @ self.output_weights.T, along_last(self.skip, x) * x
+        return self._held(sequence(x, self.skip.size))
 
     def velocity(self, s: ScalarLike, z: _Pair, layer: _Held) -> _Pair:
         del s
@@ -159,6 +161,20 @@ class SelectiveStateSpace(AbstractArchitecture):
 
     def finish(self, z: _Pair) -> Float[Array, " out"]:
         return read_out(self.readout, z[1])
+
+    @property
+    def _method(self) -> RecurrenceMethod:
+        return fastest_method() if self.method is None else self.method
+
+    def _applied(self, z: _Pair, x: Float[Array, " d"]) -> _Pair:
+        """The network's own map for one element: factors made where they are used need not go through memory."""
+        return self.step(0.0, z, 1.0, self._held(x))
+
+    def _held(self, x: Float[Array, "*L d"]) -> _Held:
+        """What `layers` holds, of one element or of all."""
+        clock = jax.nn.softplus(affine(self.clock, x))
+        drive = jnp.einsum("...d,...n->...dn", x, x @ self.input_weights.T)
+        return clock, drive, x @ self.output_weights.T, along_last(self.skip, x) * x
 
     def _discretised(
         self, h: ScalarLike, clock: Float[Array, "*L d"], drive: Float[Array, "*L d n"]
