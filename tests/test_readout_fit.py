@@ -37,6 +37,7 @@ def test_the_readout_comes_back_from_values_of_the_flow():
     )
     readout = found.problem.initial_data
     assert isinstance(readout, Affine)
+    assert network.readout.bias is not None
     np.testing.assert_allclose(readout.weights, network.readout.weight[0], atol=1e-5)
     np.testing.assert_allclose(readout.offset, network.readout.bias[0], atol=1e-5)
 
