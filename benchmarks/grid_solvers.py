@@ -215,7 +215,7 @@ SETTINGS = {
             "hj_reachability very_high": quadratic_peer(256),
             "hjpde WENO5, global, same answer": quadratic(256, "global"),
             "hjpde WENO5, Godunov": quadratic(256, "godunov"),
-            "hjpde WENO5, Godunov, 128^2": quadratic(128, "godunov"),
+            "hjpde WENO5, Godunov, 136^2": quadratic(136, "godunov"),
         },
         "exact": lambda u: np.abs(u - quadratic_exact(nodes(len(u)), 0.5)),
     },

@@ -130,8 +130,8 @@ class ComparisonReport:
         observed = "" if math.isnan(self.forward_order) else f", observed order {self.forward_order:.2f}"
         if self.kind == "order h":
             return (
-                f"order h: {self.scheme} of its flow with h = {self.layer_time:.3g}{observed}; the network ends "
-                f"{gap} off."
+                f"order h: {self.scheme}, steps of h = {self.layer_time:.3g}{observed}; the network ends {gap} off its "
+                "flow."
             )
         reason = f"the network ends {gap} off its flow, which is no approximation"
         if self.reverses:

@@ -20,7 +20,9 @@ def test_the_examples_run_and_the_first_prints_two_equal_numbers():
     # The example runs in float64 here and in float32 where x64 is off.
     np.testing.assert_allclose(left, right, rtol=1e-5)
     for example, expected in zip(
-        others, ("WENO5, godunov", "True", "The observations are met", "order h: explicit Euler"), strict=True
+        others,
+        ("WENO5, godunov", "True", "The observations are met", "order h: explicit Euler, steps of h = 0.125"),
+        strict=True,
     ):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
