@@ -100,7 +100,8 @@ class LinearStateSpace(AbstractArchitecture):
         if jnp.iscomplexobj(d) or d.shape != (c.shape[0], b.shape[1]):
             raise ValueError(f"`D` must be real with shape {(c.shape[0], b.shape[1])}, got {d.dtype} with {d.shape}.")
         dtype = jnp.result_type(*(part.real for part in (a, b, c, d)))
-        self.generator, self.input_weights, self.output_weights = (as_pair(part).astype(dtype) for part in (a, b, c))
+        pairs = (as_pair(part + 0j).astype(dtype) for part in (a, b, c))
+        self.generator, self.input_weights, self.output_weights = pairs
         self.direct = d.astype(dtype)
         self.time_step = float(step)
         self.rule = rule  # pyright: ignore[reportAttributeAccessIssue]
