@@ -14,8 +14,8 @@ RecurrenceMethod = Literal["scan", "associative"]
 def phi1(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     r"""$\varphi_1(z) = (e^z - 1)/z$ with $\varphi_1(0) = 1$, accurate with its derivative also near 0."""
     zero = jnp.abs(z) < jnp.finfo(z.dtype).tiny
-    away = jnp.where(zero, jnp.ones_like(z), z)
-    return jnp.where(zero, jnp.ones_like(z), jnp.expm1(away) / away)
+    # expm1 of z itself shares its exponential with exp(z), which stands beside it in every use.
+    return jnp.where(zero, jnp.ones_like(z), jnp.expm1(z) / jnp.where(zero, jnp.ones_like(z), z))
 
 
 @phi1.defjvp

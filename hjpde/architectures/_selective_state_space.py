@@ -124,8 +124,10 @@ class SelectiveStateSpace(AbstractArchitecture):
         """The output of one sequence."""
         if self._method != "scan":
             return read_out(self.readout, self.outputs(x)[-1])
-        z = last_state(self._applied, self.start(x), sequence(x, self.skip.size))
-        return self.finish(z)
+        state, y = self.start(sequence(x, self.skip.size))
+        # Only the last output is needed.
+        state = last_state(lambda state, element: self._applied((state, y), element)[0], state, x)
+        return self.finish(self.settle((state, y), self._held(x[-1])))
 
     def outputs(self, x: Float[Array, "L d"]) -> Float[Array, "L d"]:
         """The $y_k$ at all elements, before the readout."""
