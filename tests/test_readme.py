@@ -19,11 +19,8 @@ def test_the_examples_run_and_the_first_prints_two_equal_numbers():
     left, right = map(float, printed.getvalue().split())
     # The example runs in float64 here and in float32 where x64 is off.
     np.testing.assert_allclose(left, right, rtol=1e-5)
-    for example, expected in zip(
-        others,
-        ("WENO5, godunov", "True", "The observations are met", "order h: explicit Euler, steps of h = 0.125"),
-        strict=True,
-    ):
+    told = ("WENO5, godunov", "True", "The observations are met", "order h: explicit Euler, steps of h = 0.125")
+    for example, expected in zip(others, told, strict=True):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(example, "README.md", "exec"), {})
