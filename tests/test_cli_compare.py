@@ -31,6 +31,7 @@ def compared(run, *arguments):
     return json.loads(out), err
 
 
+@pytest.mark.slow
 def test_json_of_a_residual_network_and_nothing_else(run):
     found, _ = compared(run, "residual", *SMALL, "--points", 2)
     assert set(found) >= FIELDS
@@ -141,6 +142,7 @@ def test_a_network_trained_on_a_table(run):
 def test_the_precision_is_the_commands_own(run):
     before = jnp.zeros(()).dtype
     found, _ = compared(run, "log_sum_exp", "--option", "neurons=5", "--points", 3, "--precision", "float32")
+    assert set(found) >= FIELDS
     assert 1e-6 < found["rounding"] < 1
     assert max(found["forward_error"]) > 1e-12
     assert found["kind"] == "exact"

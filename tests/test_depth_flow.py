@@ -18,6 +18,7 @@ from hjpde._compilation import quick_jit
 DOUBLE = jnp.result_type(float) == jnp.float64
 needs_float64 = pytest.mark.skipif(not DOUBLE, reason="orders of convergence")
 FIELDS = {"moving": {}, "constant": {"moving": False}, "pre-norm": {"norm": True}}
+NAMES = ["moving", *(pytest.param(name, marks=pytest.mark.slow) for name in ("constant", "pre-norm"))]
 STEPPINGS = ("euler", "reflected", "symplectic-euler", "leapfrog")
 
 
@@ -31,7 +32,7 @@ def network(getkey, **options):
 
 
 @needs_float64
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_values_and_gradients_approach_the_flow_at_order_one(name):
     """For depths from 8 to 256; the weights of the deeper networks are those of the same curve."""
     flow = hjpde.as_hamiltonian(architectures.FieldNetwork(SmoothField(**FIELDS[name]), depth=8), bent)

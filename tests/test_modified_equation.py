@@ -14,6 +14,7 @@ from hjpde._compilation import quick_jit
 DOUBLE = jnp.result_type(float) == jnp.float64
 needs_float64 = pytest.mark.skipif(not DOUBLE, reason="orders of convergence")
 FIELDS = {"moving": {}, "constant": {"moving": False}, "pre-norm": {"norm": True}}
+NAMES = ["moving", *(pytest.param(name, marks=pytest.mark.slow) for name in ("constant", "pre-norm"))]
 
 
 def point(d=4, seed=1):
@@ -25,7 +26,7 @@ def field_flow(depth=8, **options):
 
 
 @needs_float64
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_steps_follow_the_modified_flow_to_second_order(name):
     flow, x = field_flow(**FIELDS[name]), point()
 

@@ -152,7 +152,8 @@ def test_inputs_in_rows_and_sequences_are_laid_out_alike(classified):
     assert at_once.gap.min() > 1e-3
 
 
-def test_through_compare(classified):
+@pytest.mark.slow
+def test_through_compare(classified, regressed):
     report = hjpde.compare(Network(AtomLogits(classified)), inputs(), fitted=classified, n_refine=(1, 2))
     assert report.operator_gap is not None
     assert report.operator_gradient_gap is not None
@@ -162,6 +163,8 @@ def test_through_compare(classified):
     # Layers that do not move are their own flow.
     assert report.kind == "exact"
     assert report.relative_gap == 0
+    with pytest.raises(ValueError, match=r"`fitted` has 1 outputs \(regression\), the network has 2"):
+        hjpde.compare(Network(eqx.nn.Lambda(lambda x: x)), inputs(), fitted=regressed, n_refine=(1, 2))
 
 
 def test_what_does_not_match(classified, regressed):
@@ -172,8 +175,6 @@ def test_what_does_not_match(classified, regressed):
         operator_gap(lambda x: jnp.concatenate([x, x]), X, classified)
     with pytest.raises(ValueError, match=r"`fitted` has 1 outputs \(regression\), the network has 2"):
         operator_gap(lambda x: x, X, regressed)
-    with pytest.raises(ValueError, match=r"`fitted` has 1 outputs \(regression\), the network has 2"):
-        hjpde.compare(Network(eqx.nn.Lambda(lambda x: x)), X, fitted=regressed, n_refine=(1, 2))
     samples = hjpde.fit(hjpde.Samples(np.ones(8), table(3, 8), np.ones(8)), viscosity=0.5, n_atoms=2, steps=2)
     with pytest.raises(ValueError, match="`fitted` must be a fit of a `Regression` or a `Classification`"):
         operator_gap(jnp.sum, X, samples)
