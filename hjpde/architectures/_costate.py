@@ -73,15 +73,12 @@ def refined_costate(flow: DepthFlow, x: Float[Array, "..."], n: ScalarLike, most
     - `most`: fixes the shapes: each layer's path goes on with its last state, `most` edges in all.
     """
     h = flow.architecture.layer_time / jnp.asarray(n, x.dtype)
-    index = jnp.arange(most)
-    left = jnp.arange(flow.L(x))[:, None] * flow.architecture.layer_time + index[None] * h
-    # No step begins at an infinite depth.
-    depths = jnp.where(index[None] < n, left.astype(x.dtype), jnp.inf)
+    left = jnp.arange(flow.L(x))[:, None] * flow.architecture.layer_time + jnp.arange(most)[None] * h
 
     def step(architecture: AbstractArchitecture, s: Scalar, z: State, layer: Layer) -> State:
-        return jax.lax.cond(jnp.isinf(s), lambda z: z, lambda z: architecture.step(s, z, h, layer), z)
+        return architecture.step(s, z, h, layer)
 
-    return _there_and_back(flow, x, depths, step)
+    return _there_and_back(flow, x, left.astype(x.dtype), step, n)
 
 
 def continuous_costate(flow: DepthFlow, x: Float[Array, "..."], rtol: float | None = None) -> CostatePath:
@@ -131,8 +128,14 @@ def right_endpoint_costate(flow: DepthFlow, x: Float[Array, "..."], n: int = 1) 
     return jax.lax.scan(backward, last, (depths, right, layers), reverse=True)[0]
 
 
-def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array, "L n"], step: _Step) -> CostatePath:
-    """Scans over layers, and over the steps at `depths` in each: forward for states, backward for co-states."""
+def _there_and_back(
+    flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array, "L n"], step: _Step, count: ScalarLike | None = None
+) -> CostatePath:
+    """Scans over layers, and over the steps at `depths` in each: forward for states, backward for co-states.
+
+    Of the depths in each layer only the first `count` are taken, if it is given.
+    """
+    count = depths.shape[1] if count is None else count
     weights, rest = eqx.partition(flow.architecture, eqx.is_inexact_array)
 
     def prepared(weights: Any, x: Float[Array, "..."]) -> tuple[State, Layer]:
@@ -149,7 +152,13 @@ def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array
 
     def forward(z, held):
         depths, layer = held
-        return jax.lax.scan(lambda z, s: (stepped(weights, s, z, layer), z), z, depths)
+
+        def one_step(k, carry):
+            z, path = carry
+            return stepped(weights, depths[k], z, layer), _written(path, k, z)
+
+        z, path = jax.lax.fori_loop(0, count, one_step, (z, _empty(z, depths)))
+        return z, _filled(path, count, z)
 
     last, states = jax.lax.scan(forward, z, (depths, layers))
     value, pull_back_terminal = jax.vjp(terminal, weights, last)
@@ -158,16 +167,18 @@ def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array
     def backward(carry, held):
         depths, zs, layer = held
 
-        def one_step(carry, held):
-            p, weights_bar, layer_bar = carry
-            s, z = held
+        def one_step(k, carry):
+            p, weights_bar, layer_bar, path = carry
+            s, z = depths[count - 1 - k], jax.tree.map(lambda leaf: leaf[count - 1 - k], zs)
             pull_back = jax.vjp(lambda weights, z, layer: stepped(weights, s, z, layer), weights, z, layer)[1]
             to_weights, to_state, to_layer = pull_back(p)
-            return (to_state, _sum(weights_bar, to_weights), _sum(layer_bar, to_layer)), p
+            path = _written(path, count - 1 - k, p)
+            return to_state, _sum(weights_bar, to_weights), _sum(layer_bar, to_layer), path
 
-        carry = (*carry, jax.tree.map(jnp.zeros_like, layer))
-        (p, weights_bar, layer_bar), ps = jax.lax.scan(one_step, carry, (depths, zs), reverse=True)
-        return (p, weights_bar), (ps, layer_bar)
+        p, weights_bar = carry
+        start = (p, weights_bar, jax.tree.map(jnp.zeros_like, layer), _empty(p, depths))
+        new, weights_bar, layer_bar, path = jax.lax.fori_loop(0, count, one_step, start)
+        return (new, weights_bar), (_filled(path, count, p), layer_bar)
 
     (p, weights_bar), (ps, layers_bar) = jax.lax.scan(
         backward, (p, weights_bar), (depths, states, layers), reverse=True
@@ -185,6 +196,25 @@ def _there_and_back(flow: DepthFlow, x: Float[Array, "..."], depths: Float[Array
 def _depths(flow: DepthFlow, x: Float[Array, "..."], n: int) -> Float[Array, "L n"]:
     """The depth at the left end of every step."""
     return (jnp.arange(flow.L(x))[:, None] + jnp.arange(n)[None] / n).astype(x.dtype) * flow.architecture.layer_time
+
+
+def _empty(z: State, depths: Float[Array, " n"]) -> State:
+    """Room for a state at each depth."""
+    return jax.tree.map(lambda leaf: jnp.zeros((depths.size, *leaf.shape), leaf.dtype), z)
+
+
+def _written(path: State, k: ScalarLike, z: State) -> State:
+    return jax.tree.map(lambda rows, leaf: rows.at[k].set(leaf), path, z)
+
+
+def _filled(path: State, count: ScalarLike, z: State) -> State:
+    """The rows from `count` on replaced by `z`."""
+
+    def filled(rows: Array, leaf: Array) -> Array:
+        taken = (jnp.arange(rows.shape[0]) < count).reshape(-1, *[1] * leaf.ndim)
+        return jnp.where(jnp.broadcast_to(taken, rows.shape), rows, jnp.broadcast_to(leaf, rows.shape))
+
+    return jax.tree.map(filled, path, z)
 
 
 def _flat(path: Float[Array, "L n ..."]) -> Float[Array, "steps ..."]:
