@@ -80,7 +80,8 @@ class LinearStateSpace(AbstractArchitecture):
         - `rule`: `"zoh"`, `"bilinear"` or `"euler"`.
         - `method`: how a sequence is computed: `"scan"`, one element after the other; `"associative"`, a tree of
             compositions; `"convolution"`, with the impulse response by the fast Fourier transform, in memory that
-            grows as `L p m`. By default `"scan"` on a CPU and `"associative"` elsewhere.
+            grows as `L p m`. By default on a CPU `"convolution"` for few channels, `p m <= 2 n`, and else `"scan"`
+            (where they cross in `benchmarks/architectures.py`); `"associative"` elsewhere.
 
         **Raises:** `ValueError` if shapes disagree, `step` is not positive, `D` is not real, or a name is not known.
         """
@@ -134,13 +135,17 @@ class LinearStateSpace(AbstractArchitecture):
     def outputs(self, x: Float[Array, "L m"]) -> Float[Array, "L p"]:
         """The outputs at all elements."""
         through = sequence(x, self.direct.shape[1]) @ self.direct.T
-        method = fastest_method() if self.method is None else self.method
+        method = self._fastest() if self.method is None else self.method
         if method == "convolution":
             return convolution(self.impulse_response(x.shape[0]), x) + through
         transition, held = self.discretised(self.time_step)
         drive = as_complex(jnp.moveaxis(self.layers(x)[0], 1, 0))
         states = recurrence(transition, along_last(held, drive) * drive, method)
         return self._real_output(states) + through
+
+    def _fastest(self) -> Method:
+        few = self.direct.size <= 2 * self.generator.shape[-1]
+        return "convolution" if few and fastest_method() == "scan" else fastest_method()
 
     def impulse_response(self, length: int) -> Float[Array, "L p m"]:
         r"""$\mathrm{Re}(C \bar A^k \bar B)$ for $k = 0, \ldots, L - 1$, without the direct part."""
