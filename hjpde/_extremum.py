@@ -24,6 +24,13 @@ def _largest_jvp(primals, tangents):
     return jnp.max(values), tangent.ravel()[jnp.argmax(values.ravel())]
 
 
+@jax.custom_jvp
 def least(values: Float[Array, "..."]) -> Scalar:
     """The least entry; its derivative is that of the first entry that attains it."""
-    return -largest(-values)
+    return jnp.min(values)
+
+
+@least.defjvp
+def _least_jvp(primals, tangents):
+    (values,), (tangent,) = primals, tangents
+    return jnp.min(values), tangent.ravel()[jnp.argmin(values.ravel())]
