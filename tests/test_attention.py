@@ -66,6 +66,7 @@ def test_rotations_are_those_of_equinox():
     close(architectures.Rotary().rotate(jnp.asarray(rows)), theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions, n", [("table", 5), ("table", 20), ("distance", 5), ("rotary", 5)])
 def test_positions_written_out(getkey, positions, n):
     options = {"head_size": 4} if positions == "rotary" else {}

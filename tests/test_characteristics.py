@@ -60,6 +60,7 @@ def pendulum():
     return H, solve(wave, H, 0.5, starts)
 
 
+@pytest.mark.slow
 @needs_digits
 def test_the_first_crossing_is_that_of_the_formula(burgers):
     # -1 / min H''(g') g'': 1 for Burgers, and for p^4/4 the greatest of 3 sin^2 cos is 2/sqrt 3.

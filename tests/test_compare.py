@@ -90,6 +90,7 @@ def by_hand():
     return ByHand(residual())
 
 
+@pytest.mark.slow
 def test_the_errors_of_the_values(report, by_hand):
     expected = []
     for n in REFINED:

@@ -172,6 +172,7 @@ def huber(name, x, t):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUBER)
 def test_a_tip_between_the_nodes_opens_exactly(name):
     grid, t = segment(41), 0.4

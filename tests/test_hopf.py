@@ -142,6 +142,7 @@ def test_under_a_convex_hamiltonian_the_formula_is_the_hopf_lax_minimum():
     assert float(solution(t, [x])) == pytest.approx(least, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gap_that_stays_open_is_reported():
     rng = np.random.default_rng(3)
     datum = hjpde.MaxPlanes(rng.normal(size=(40, 3)) * [1.0, 10.0, 0.1], rng.normal(size=40))

@@ -147,6 +147,7 @@ def test_constant_functions_of_time_are_constants():
     np.testing.assert_allclose(one, two, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batch_agrees_with_single_points():
     rng = np.random.default_rng(6)
     A, B, c = random_spd(rng, 2), rng.normal(size=(2, 2)), rng.normal(size=2)

@@ -30,6 +30,7 @@ def _absolute_value(t, x):
     return -EPS * np.logaddexp(*halves)
 
 
+@pytest.mark.slow
 def test_the_absolute_value():
     solution = hopf_cole(lambda y: jnp.abs(y[0]))
     assert solution.stats["solver"] == "HopfCole, Gaussian integral"

@@ -68,6 +68,7 @@ def test_the_residual_meets_the_noise(recovered):
     assert np.all(np.diff(np.asarray(residuals)[order]) <= 1e-6)
 
 
+@pytest.mark.slow
 def test_the_solution_and_the_datum_come_back(recovered):
     held_out = samples(200, 0.0, seed=1)
     error = recovered.predict(held_out.x, TIME) - held_out.u
@@ -101,6 +102,7 @@ def test_singular_values_at_rest_are_those_of_the_heat_flow():
     np.testing.assert_allclose(found, expected[:10], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_deviation_at_rest_is_that_of_the_exact_posterior():
     rest = hjpde.Samples(TIME, CIRCLE.points, jnp.zeros(32))
     weight = 0.05
@@ -233,6 +235,7 @@ def test_the_least_datum_is_the_semiconvex_envelope():
     assert "only known to lie above" in found.summary()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_is_replaced_by_its_semiconcave_envelope():
     t = 0.2
     values = LINE.sample(lambda x: 0.5 * jnp.abs(jnp.sin(np.pi * x[0])))  # convex kinks: no solution has them

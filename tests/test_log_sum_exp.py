@@ -220,6 +220,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 @needs_x64
 @pytest.mark.parametrize(
     ("name", "tiled"),

@@ -143,6 +143,7 @@ def test_amplitudes_on_a_lattice_have_one_temperature(temperature):
     close(half.batch(X), at(difference.Q, X))
 
 
+@pytest.mark.slow
 def test_a_half_is_a_solution_and_the_difference_is_not():
     """$|x|^2/4t - P$ solves the equation from atoms with the normaliser; $|x|^2/4t - f$ does not."""
     W, b, _, _ = units(4, 2)

@@ -76,6 +76,7 @@ def test_a_tube_is_the_running_minimum():
     assert np.all(np.log2(coarse / fine) >= 0.8)
 
 
+@pytest.mark.slow
 @double_only
 def test_the_double_integrator_reaches_the_origin_in_the_least_time():
     case = problems.DoubleIntegrator()

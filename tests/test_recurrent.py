@@ -234,6 +234,7 @@ def test_costate_of_the_flow_is_the_derivative_of_its_value(getkey, name):
     assert float(jnp.sum(path.input_gradient * v)) == pytest.approx(float((4 * near - far) / 3), rel=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @every_network
 def test_dtype_is_kept(getkey, name, dtype):

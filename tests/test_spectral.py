@@ -58,6 +58,7 @@ def test_defaults_find_the_cole_hopf_solution(viscosity, amplitude):
     assert stats["tail"] < 1e-6
 
 
+@pytest.mark.slow
 @needs_digits
 @pytest.mark.parametrize("dealias", [True, False])
 def test_the_error_falls_exponentially_with_the_grid(dealias):

@@ -130,6 +130,7 @@ def test_order_for_a_held_input(rule, order):
     assert flow.architecture.expected_order == order
 
 
+@pytest.mark.slow
 @double_only
 @pytest.mark.parametrize(
     "rule, sampling, order",

@@ -69,6 +69,7 @@ def test_costate_is_the_gradient_and_the_steps_are_the_network(getkey, variant):
         assert jnp.max(jnp.abs(one - other)) <= tolerance * whole
 
 
+@pytest.mark.slow
 @needs_float64
 @pytest.mark.parametrize(
     "variant, expected",
