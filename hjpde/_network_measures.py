@@ -24,6 +24,7 @@ from hjpde.architectures import (
     drift_correction,
     refined_costate,
 )
+from hjpde.architectures._depth_flow import default_tolerance
 
 _MAX_STATE = 512
 """Up to this many numbers in a state the Jacobian of a layer is formed."""
@@ -74,8 +75,7 @@ def errors_of_refinement(
 ) -> Errors:
     """Values, gradients and final states of the flow, and of the network refined."""
     values, gradients, weights, ends, starts = _exact_pass(flow, X, rtol)
-    tolerance = (1e-10 if X.dtype == jnp.float64 else 1e-6) if rtol is None else rtol
-    displacement = float(jnp.mean(jnp.linalg.norm(ends - starts, axis=1)))
+    tolerance = default_tolerance(X.dtype) if rtol is None else rtol
     forward, gradient, parameter = [], [], []
     relative_gap = math.nan
     for n in refinements:
@@ -84,8 +84,7 @@ def errors_of_refinement(
         gradient.append(float(jnp.mean(_norms(found[1] - gradients))))
         parameter.append(float(jnp.linalg.norm(found[2] - weights)))
         if n == 1:
-            gap = float(jnp.mean(jnp.linalg.norm(found[3] - ends, axis=1)))
-            relative_gap = gap / displacement if displacement > 0 else (0.0 if gap == 0 else math.inf)
+            relative_gap = _relative_gap(found[3], ends, starts)
 
     def rounding(scale: Any) -> float:
         return 50 * tolerance * (float(scale) or 1.0)
@@ -112,9 +111,14 @@ def forward_errors(flow: DepthFlow, X: Float[Array, "M ..."], refinements: Seque
         found, states = _network_forward(flow, X, n)
         errors.append(float(jnp.mean(jnp.abs(found - values))))
         if n == 1:
-            gap = float(jnp.mean(jnp.linalg.norm(states - ends, axis=1)))
-            relative_gap = gap / float(jnp.mean(jnp.linalg.norm(ends - starts, axis=1)))
+            relative_gap = _relative_gap(states, ends, starts)
     return np.asarray(errors), relative_gap
+
+
+def _relative_gap(states: Float[Array, "M d"], ends: Float[Array, "M d"], starts: Float[Array, "M d"]) -> float:
+    """The distance of the network's final states from the flow's, over the way that the flow goes."""
+    gap, way = (float(jnp.mean(jnp.linalg.norm(a, axis=1))) for a in (states - ends, ends - starts))
+    return gap / way if way > 0 else (0.0 if gap == 0 else math.inf)
 
 
 def observed_order(refinements: Sequence[int], errors: np.ndarray, rounding: float) -> float:

@@ -25,6 +25,7 @@ NETWORKS = {
     "lstm-relaxed": lambda key: LSTM(IN, HIDDEN, OUT, closure="relaxed", key=key),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
+smooth_networks = pytest.mark.parametrize("name", [name for name in NETWORKS if name != "rnn-relu"])
 
 
 def network(name, key, scale=1.5):
@@ -134,8 +135,6 @@ def test_costate_is_backpropagation(getkey, name):
 @double_only
 @every_network
 def test_refinements_approach_the_flow_with_order_one(getkey, name):
-    if name == "rnn-relu":
-        pytest.skip("its velocity has kinks; its Euler steps are those of the tanh network")
     flow = as_hamiltonian(network(name, getkey()), readout)
     x, counts = sequence(getkey()), (32, 128)
     *refined, exact = quick_jit(lambda flow, x: [*(flow.native(x, n) for n in counts), flow.exact(x)], 0)(flow, x)
@@ -222,10 +221,8 @@ def test_lstm_that_never_forgets(getkey, closure):
 
 @double_only
 @pytest.mark.slow
-@every_network
+@smooth_networks
 def test_costate_of_the_flow_is_the_derivative_of_its_value(getkey, name):
-    if name == "rnn-relu":
-        pytest.skip("its velocity has kinks")
     flow, x, v = as_hamiltonian(network(name, getkey()), readout), sequence(getkey()), sequence(getkey())
     value = eqx.filter_jit(lambda flow, x: flow.g(flow.exact(x, 1e-12)))
     path = eqx.filter_jit(continuous_costate)(flow, x, 1e-12)

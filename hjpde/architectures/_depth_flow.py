@@ -133,6 +133,11 @@ class DepthFlow(eqx.Module):
         return jax.lax.scan(one_layer, z, indexed)[0]
 
 
+def default_tolerance(dtype: Any) -> float:
+    """The relative tolerance of a step of the flow."""
+    return 1e-10 if dtype == jnp.float64 else 1e-6
+
+
 def integrate(
     architecture: AbstractArchitecture,
     z: State,
@@ -144,7 +149,7 @@ def integrate(
     """The flow of one layer's velocity from depth `start` to `end`."""
     dtype = jnp.result_type(*jax.tree.leaves(z))
     double = dtype == jnp.float64
-    rtol = (1e-10 if double else 1e-6) if rtol is None else rtol
+    rtol = default_tolerance(dtype) if rtol is None else rtol
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_velocity),  # pyright: ignore[reportArgumentType]
         diffrax.Dopri8() if double else diffrax.Tsit5(),

@@ -14,7 +14,7 @@ from ._abstract import require_choice, require_positive
 from ._architecture import AbstractArchitecture
 from ._as_hamiltonian import as_hamiltonian
 from ._depth_flow import DepthFlow
-from ._recurrent import all_states, driven, last_state, read_out, sequence
+from ._recurrent import all_states, driven, last_state, read_out, sequence, with_cell
 
 Reading = Literal["exponential", "euler"]
 
@@ -85,10 +85,7 @@ class GRU(AbstractArchitecture):
 
         **Raises:** `ValueError` if the name is not known.
         """
-        empty = eqx.filter_eval_shape(
-            lambda: cls(cell.input_size, cell.hidden_size, reading=reading, key=jax.random.key(0))
-        )
-        return eqx.tree_at(lambda m: (m.cell, m.readout), empty, (cell, readout), is_leaf=lambda leaf: leaf is None)
+        return with_cell(lambda key: cls(cell.input_size, cell.hidden_size, reading=reading, key=key), cell, readout)
 
     @property
     def layer_count(self) -> None:

@@ -16,7 +16,7 @@ from ._as_hamiltonian import as_hamiltonian
 from ._depth_flow import DepthFlow
 from ._fixed_point import fixed_point, inverse
 from ._linear_recurrence import phi1
-from ._recurrent import all_states, driven, last_state, read_out, sequence
+from ._recurrent import all_states, driven, last_state, read_out, sequence, with_cell
 
 Closure = Literal["algebraic", "relaxed"]
 _Pair: TypeAlias = tuple[Float[Array, " hidden"], Float[Array, " hidden"]]
@@ -104,10 +104,7 @@ class LSTM(AbstractArchitecture):
 
         **Raises:** `ValueError` if the name is not known.
         """
-        empty = eqx.filter_eval_shape(
-            lambda: cls(cell.input_size, cell.hidden_size, closure=closure, key=jax.random.key(0))
-        )
-        return eqx.tree_at(lambda m: (m.cell, m.readout), empty, (cell, readout), is_leaf=lambda leaf: leaf is None)
+        return with_cell(lambda key: cls(cell.input_size, cell.hidden_size, closure=closure, key=key), cell, readout)
 
     @property
     def layer_count(self) -> None:

@@ -1,13 +1,16 @@
 """What the recurrent networks share."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._abstract import affine, along_last
 from ._architecture import State
+
+Network = TypeVar("Network")
 
 
 def driven(
@@ -16,6 +19,12 @@ def driven(
     """The input's share of all gates, of one element or of all of a sequence."""
     rows = x @ weight.T
     return rows if bias is None else rows + along_last(bias, rows)
+
+
+def with_cell(draw: Callable[[PRNGKeyArray], Network], cell: eqx.Module, readout: eqx.nn.Linear | None) -> Network:
+    """The network that `draw` makes of a key, with this `cell` and `readout` in place of its own; none are drawn."""
+    empty = eqx.filter_eval_shape(lambda: draw(jax.random.key(0)))
+    return eqx.tree_at(lambda m: (m.cell, m.readout), empty, (cell, readout), is_leaf=lambda leaf: leaf is None)
 
 
 def sequence(x: Float[Array, "..."] | None, in_size: int) -> Float[Array, "L in_size"]:
