@@ -85,7 +85,7 @@ def _lead(report: ComparisonReport) -> str:
 def _equation(report: ComparisonReport) -> Section:
     if report.architecture == "LogSumExp":
         words = (
-            "The layer $f(x) = ε log Σ exp((W_j·x + b_j)/ε)$ is $|x|²/4t − u(t, x)$, where `u` solves "
+            "The layer $f(x) = ε log Σ exp((W_j·x + b_j)/ε)$ is $|x|²/4t − u(t, x)$, where $u$ solves "
             "$u_t + |∇u|² = ε Δu$ from the point masses $y_j = 2tW_j$. Backpropagation gives $∇f = x/2t − p$ with the "
             "co-state $p = ∇u$. The time is a gauge: nothing may depend on it."
         )

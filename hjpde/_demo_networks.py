@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -71,11 +70,7 @@ def measure_network(one: Trained, atoms: AtomModel, split: Split) -> NetworkMeas
         X = jnp.asarray(split.X_test[seed]).reshape(-1, *shape)
         flow = as_hamiltonian(network, log_probability_of_the_decision)
         errors, relative_gap = forward_errors(flow, X[:_INPUTS], (1, *_REFINEMENTS))
-        gaps = classifier_gap(
-            lambda x, network=network: jax.nn.softmax(network(x)),
-            lambda x, fitted=fitted: fitted.streamed_probabilities(x[None])[0],
-            X,
-        )
+        gaps = classifier_gap(network, fitted, X)
         rows.append(
             {
                 "native_gap": float(errors[0]),

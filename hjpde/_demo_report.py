@@ -307,7 +307,7 @@ def _remarks() -> Section:
                 "start is part of the method, and its time is counted.",
                 "Only the log-sum-exp layer is exactly a solution. A deterministic network (residual, GRU, "
                 "state-space, transformer) has no viscosity; along depth or time it can be read as a transport "
-                "equation, which is another statement: `hjpde compare` looks at it more closely.",
+                "equation, which is another statement: hjpde compare looks at it more closely.",
                 "The time $t$ is a gauge: another $t$ with other atoms gives the same layer. Positions, heights and "
                 "$t$ only mean something together.",
             ]

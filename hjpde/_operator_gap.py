@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from hjpde._atom_model import AtomModel
 from hjpde._comparison import OperatorGap
-from hjpde._compilation import quick_jit
-from hjpde._fitted import Fitted
+from hjpde._compilation import compiled_once
+from hjpde._fitted import Coordinates, Fitted
 
 _BATCH = 256
 
@@ -36,25 +37,28 @@ def operator_gap(network: Any, X: Float[Array, "M ..."], fitted: Fitted) -> Oper
     if size != classes:
         raise ValueError(f"`fitted` has {classes} outputs ({fitted.kind}), the network has {size}.")
     if fitted.kind == "classification":
-        return classifier_gap(lambda x: jax.nn.softmax(network(x).ravel()), _probabilities(fitted), X)
-    return _gap(lambda x: network(x).reshape(1), _value(fitted), X, classification=False)
+        return classifier_gap(network, fitted.models[0], X, fitted.coordinates)
+    return _gap(eqx.Partial(_output, network), eqx.Partial(_value, fitted.models, fitted.coordinates), X, False)
 
 
-def classifier_gap(network: Callable, operator: Callable, X: Float[Array, "M ..."]) -> OperatorGap:
-    """The gap between two functions that return the probabilities of the same classes.
+def classifier_gap(
+    network: Any, atoms: AtomModel, X: Float[Array, "M ..."], coordinates: Coordinates | None = None
+) -> OperatorGap:
+    """The gap between the class probabilities of a network and those of fitted atoms.
 
     **Arguments:**
 
-    - `network`: takes one input as it stands in `X`.
-    - `operator`: takes it laid out in a row.
+    - `network`: takes one input as it stands in `X`, and returns logits.
+    - `atoms`: take it laid out in a row.
     - `X`: the inputs.
+    - `coordinates`: those of the atoms, if they are not those of `X`.
     """
-    return _gap(network, operator, X, classification=True)
+    return _gap(eqx.Partial(_softmax, network), eqx.Partial(_probabilities, atoms, coordinates), X, True)
 
 
 def _gap(network: Callable, operator: Callable, X: Float[Array, "M ..."], classification: bool) -> OperatorGap:
-    values, derivatives = _with_derivatives(network, X)
-    fitted_values, fitted_derivatives = _with_derivatives(operator, X.reshape(X.shape[0], -1))
+    values, derivatives = map(np.asarray, _with_derivatives(network, X))
+    fitted_values, fitted_derivatives = map(np.asarray, _with_derivatives(operator, X.reshape(X.shape[0], -1)))
     gap = np.abs(fitted_values - values).sum(axis=1)
     difference = fitted_derivatives - derivatives.reshape(fitted_derivatives.shape)
     norms = np.linalg.norm(difference.reshape(len(difference), -1), axis=1)
@@ -65,28 +69,30 @@ def _gap(network: Callable, operator: Callable, X: Float[Array, "M ..."], classi
     return OperatorGap(gap / 2, gradient_gap, values.argmax(axis=1) == fitted_values.argmax(axis=1))
 
 
-def _with_derivatives(function: Callable, X: Float[Array, "M ..."]) -> tuple[np.ndarray, np.ndarray]:
+# The functions are arguments, so that networks of one kind, such as those of several seeds, share a program.
+@compiled_once
+def _with_derivatives(function: Callable, X: Float[Array, "M ..."]) -> tuple[Array, Array]:
     """Values `(M, C)` and derivatives `(M, C, ...)`, a batch at a time."""
-
-    def over(X: Float[Array, "M ..."]) -> tuple[Array, Array]:
-        return jax.lax.map(lambda x: (function(x), jax.jacrev(function)(x)), X, batch_size=_BATCH)
-
-    values, derivatives = quick_jit(over, 1)(X)
-    return np.asarray(values), np.asarray(derivatives)
+    return jax.lax.map(lambda x: (function(x), jax.jacrev(function)(x)), X, batch_size=_BATCH)
 
 
-def _probabilities(fitted: Fitted) -> Callable:
-    model, units = fitted.models[0], fitted.coordinates
-    return lambda x: model.streamed_probabilities(units.points(x[None].astype(units.centre.dtype)))[0]
+def _output(network: Any, x: Float[Array, "..."]) -> Float[Array, " 1"]:
+    return network(x).reshape(1)
 
 
-def _value(fitted: Fitted) -> Callable:
-    units = fitted.coordinates
+def _softmax(network: Any, x: Float[Array, "..."]) -> Float[Array, " C"]:
+    return jax.nn.softmax(network(x).ravel())
 
-    def value(x: Float[Array, " d"]) -> Float[Array, " 1"]:
-        first, *second = [
-            model.streamed_values(units.points(x[None].astype(units.centre.dtype))) for model in fitted.models
-        ]
-        return units.mean + units.scale * (first - second[0] if second else first)
 
-    return value
+def _probabilities(atoms: AtomModel, coordinates: Coordinates | None, x: Float[Array, " d"]) -> Float[Array, " C"]:
+    return atoms.streamed_probabilities(_unit(coordinates, x))[0]
+
+
+def _value(models: tuple[AtomModel, ...], coordinates: Coordinates, x: Float[Array, " d"]) -> Float[Array, " 1"]:
+    first, *second = [model.streamed_values(_unit(coordinates, x)) for model in models]
+    return coordinates.mean + coordinates.scale * (first - second[0] if second else first)
+
+
+def _unit(coordinates: Coordinates | None, x: Float[Array, " d"]) -> Float[Array, "1 d"]:
+    """The point in the units of the training."""
+    return x[None] if coordinates is None else coordinates.points(x[None].astype(coordinates.centre.dtype))
