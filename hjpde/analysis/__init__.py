@@ -1,0 +1,1 @@
+"""What the layer identity gives: attribution, robustness, the tropical limit, rates."""

@@ -1,0 +1,22 @@
+"""The claims by name."""
+
+import difflib
+from collections.abc import Sequence
+
+from ._claim import Claim
+
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in ()}
+"""Every claim, by its name and in the order in which reports list them."""
+
+
+def find_claims(names: Sequence[str]) -> list[Claim]:
+    """The claims of some names, each of which is a claim's or a part's; all of them for no name.
+
+    **Raises:** `ValueError` with the names that come close, for one that is neither.
+    """
+    parts = list(dict.fromkeys(claim.part for claim in CLAIMS.values()))
+    for name in names:
+        if name not in CLAIMS and name not in parts:
+            close = difflib.get_close_matches(name.lower(), [*parts, *CLAIMS], n=3, cutoff=0.4) or parts
+            raise ValueError(f"there is no claim {name!r}; did you mean {', '.join(close)}?")
+    return [claim for claim in CLAIMS.values() if not names or claim.name in names or claim.part in names]
