@@ -20,11 +20,12 @@ MAX_LINES = 400
 STAIR = (
     ("__main__",),
     ("__init__", "cli"),
+    ("commands",),
     ("_solve_points_report",),
-    ("_compare_report", "_demo_report", "_fit_report", "_solve_report"),
+    ("_claims_report", "_compare_report", "_demo_report", "_fit_report", "_solve_report"),
     ("_comparison_table",),
     ("_solve_pictures", "_solve_points_job"),
-    ("_compare_job",),
+    ("_claims_job", "_compare_job"),
     ("_demo", "_explore", "_fit_job", "_networks_by_name", "_solve_job"),
     ("_demo_networks",),
     ("_demo_models",),
@@ -41,7 +42,7 @@ STAIR = (
     ("_constraint", "_domain", "_viscosity", "hamiltonians", "initial_data"),
     ("_log_sum_exp",),
     ("_log_sum_exp_rules", "_training_loop"),
-    ("_animation", "_comparison"),
+    ("_animation", "_comparison", "_terminal"),
     ("_plotting_comparison", "_plotting_fit", "_plotting_solution"),
     ("_datasets", "_plotting", "_progress", "_report", "_serialisation", "_training_step"),
     (
@@ -231,7 +232,7 @@ def test_relative_inside_a_folder_and_absolute_across():
 def test_functions_hide_no_import():
     problems = []
     for module, node, targets, hidden in IMPORTS:
-        if not hidden or module == "hjpde.cli":
+        if not hidden or folder_of(module) == "hjpde.commands":
             continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         if targets:
