@@ -7,7 +7,7 @@ from typing import Any, overload
 from jaxtyping import PRNGKeyArray
 
 from hjpde._domain import Domain
-from hjpde._fit_atoms import Observations, fit_atoms
+from hjpde._fit_atoms import Augment, Observations, fit_atoms
 from hjpde._fitted import Fitted
 from hjpde._observations import Samples
 from hjpde._training_step import TrainingState
@@ -35,6 +35,7 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     label_smoothing: float = 0.05,
+    augment: Augment | None = None,
     validation_fraction: float = 0.1,
     patience: int | None = None,
     key: PRNGKeyArray | None = None,
@@ -89,6 +90,8 @@ def fit(observations: Observations, *, initial_data: Callable | None = None, **o
     - `learning_rate`: Adam's, at the start; by default 0.01, and 0.02 in a classification.
     - `label_smoothing`: in a classification, the probability in $[0, 1)$ with which a label is taken to be wrong; by
       default 0.05.
+    - `augment`: in a classification, `augment(key, X)` moves the rows of each batch, in units of the data, to where
+      their labels stay what they are (shifted images, noise); `None`: rows are as they were observed.
     - `validation_fraction`: the part of the rows that is kept apart, in $[0, 1)$, by default 0.1; the parameters with
       the best score on it are returned. With fewer than 5 such rows there is none.
     - `patience`: how many of the 30 scores of a run may pass without improvement before it stops; `None`: all.

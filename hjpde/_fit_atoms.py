@@ -1,15 +1,18 @@
 """Point masses from observations."""
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from hjpde._atom_model import (
     AtomModel,
+    ClassificationBatch,
     classification_start,
     regression_loss,
     regression_start,
@@ -22,10 +25,12 @@ from hjpde._fitted import Coordinates, Fitted, Kind
 from hjpde._observations import Classification, Regression, Samples
 from hjpde._training_loop import TrainingResult, train
 from hjpde._training_step import TrainingState
-from hjpde._types import ScalarLike, positive_scalar
+from hjpde._types import Scalar, ScalarLike, positive_scalar
 from hjpde.hamiltonians import AbstractHamiltonian, Quadratic
 
 Observations = Samples | Regression | Classification
+Augment = Callable[[PRNGKeyArray, Array], Array]
+"""`augment(key, X)`: other points of shape `(M, d)` that have the labels of `X`, both in the user's units."""
 
 _CHUNKS = 30
 """Scores of the validation set, entries of the history and chances to stop, in a run."""
@@ -45,6 +50,7 @@ def fit_atoms(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     label_smoothing: float = 0.05,
+    augment: Augment | None = None,
     validation_fraction: float = 0.1,
     patience: int | None = None,
     key: PRNGKeyArray | None = None,
@@ -78,6 +84,9 @@ def fit_atoms(
       classification, and 256 or 128 beyond.
     - `learning_rate`: Adam's, at the start; by default 0.01, and 0.02 in a classification.
     - `label_smoothing`: in a classification, the probability in $[0, 1)$ with which a label is taken to be wrong.
+    - `augment`: in a classification, `augment(key, X)` moves the rows of each batch, in units of the data, to where
+      their labels stay what they are (shifted images, noise); jax must be able to trace it. The validation rows stay.
+      `None`: rows are as they were observed.
     - `validation_fraction`: the part of the rows that is kept apart, in $[0, 1)$; the parameters with the best score
       on it are returned. With fewer than 5 such rows there is none.
     - `patience`: how many of the 30 scores of a run may pass without improvement before it stops; `None`: all.
@@ -95,6 +104,8 @@ def fit_atoms(
     key = jr.key(0) if key is None else key
     kind: Kind = _kind_of(observations)
     _check_arguments(observations, hamiltonian, viscosity, n_atoms, validation_fraction, metric, optimiser, difference)
+    if augment is not None and kind != "classification":
+        raise ValueError(f"`augment` must be None for {kind}: it keeps labels, not values.")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"`label_smoothing` must lie in [0, 1), got {label_smoothing}.")
     seed = int(jr.randint(jr.fold_in(key, 0), (), 0, np.iinfo(np.int32).max))
@@ -113,8 +124,13 @@ def fit_atoms(
     )
     columns = _bucket(rows.shape[1])
     data = _padded(rows, targets, times, training, columns)
+    loss, score = _loss(kind, label_smoothing), None
+    if augment is not None and isinstance(observations, Classification):
+        data = _padded(np.asarray(observations.X), targets, None, training, columns)
+        score = _score(loss)
+        loss = _Augmented(loss, augment, coordinates.centre, jnp.linalg.inv(coordinates.root))
     result = train(
-        _loss(kind, label_smoothing),
+        loss,
         _widened(start, columns),
         data,
         steps=_default_steps(optimiser) if steps is None else steps,
@@ -123,6 +139,7 @@ def fit_atoms(
         learning_rate=(2e-2 if kind == "classification" else 1e-2) if learning_rate is None else learning_rate,
         optimiser=optimiser,
         validation=_padded(rows, targets, times, held_out, columns) if len(held_out) else None,
+        score=score,
         patience=patience,
         chunk=max(1, (_default_steps(optimiser) if steps is None else steps) // _CHUNKS),
         n_rows=len(training),
@@ -140,6 +157,31 @@ def _loss(kind: Kind, label_smoothing: float) -> Callable:
     if kind == "classification":
         return smoothed_classification_loss(float(label_smoothing))
     return samples_loss if kind == "samples" else regression_loss
+
+
+@functools.cache
+def _score(loss: Callable) -> Callable:
+    """The loss on rows as they are; one function a loss, so that what was compiled for it is found again."""
+    return lambda model, batch: loss(model, batch, jr.key(0))
+
+
+@final
+class _Augmented(eqx.Module):
+    """The loss of batches in the user's units, whose rows are moved there and then brought to unit scale."""
+
+    loss: Callable
+    augment: Augment
+    centre: Array
+    inverse_root: Array
+
+    def __call__(self, model: AtomModel, batch: ClassificationBatch, key: Array) -> Scalar:
+        rows, labels, row_weights = batch
+        d = self.centre.shape[0]
+        moved = jnp.asarray(self.augment(key, rows[:, :d]), rows.dtype)
+        if moved.shape != (len(rows), d):
+            raise ValueError(f"`augment` must return the shape {(len(rows), d)} of its `X`, got {moved.shape}.")
+        points = (moved - self.centre[None]) @ self.inverse_root.T
+        return self.loss(model, (jnp.pad(points, ((0, 0), (0, rows.shape[1] - d))), labels, row_weights), key)
 
 
 def _kind_of(observations: Observations) -> Kind:
