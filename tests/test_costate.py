@@ -207,3 +207,14 @@ def test_any_number_of_steps_in_one_program(getkey, of):
         ends = np.asarray(fixed.states)[n::n]
         np.testing.assert_allclose(states[:, n:], np.repeat(ends[:, None], most - n, axis=1), rtol=1e-4)
         np.testing.assert_allclose(found.states[-1], fixed.states[-1], rtol=10 * ROUNDING)
+
+
+def test_the_costate_around_a_resting_state_that_decays_fast():
+    """A channel whose input is 0 rests at 0: only the derivative sees its rates. The network is its flow, exactly."""
+    model = architectures.SelectiveStateSpace(2, 2, key=jax.random.key(0))
+    model = eqx.tree_at(lambda model: model.log_decay, model, jnp.log(jnp.array([[1.0, 2.0], [300.0, 500.0]])))
+    x = jnp.stack([jnp.linspace(0.5, 1.5, 4), jnp.zeros(4)], axis=1)
+    expected = quick_jit(jax.grad(lambda x: jnp.sum(model(x))), 0)(x)
+    flow = hjpde.as_hamiltonian(model, jnp.sum)
+    found = quick_jit(architectures.continuous_costate, 0)(flow, x).input_gradient
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 if DOUBLE else 1e-4)

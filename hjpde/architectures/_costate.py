@@ -94,7 +94,7 @@ def continuous_costate(flow: DepthFlow, x: Float[Array, "..."], rtol: float | No
 
     def layer_flow(architecture: AbstractArchitecture, s: Scalar, z: State, layer: Layer) -> State:
         z = architecture.settle(z, layer)
-        z = integrate(architecture, z, s, s + architecture.layer_time, layer, rtol)
+        z = integrate(architecture, z, s, s + architecture.layer_time, layer, rtol, varied=True)
         return architecture.settle(z, layer)
 
     return _there_and_back(flow, x, _depths(flow, x, 1), layer_flow)
