@@ -66,7 +66,7 @@ def default_sizes(name: str, shape: Sequence[int], out_size: int) -> dict[str, A
         case "ssm":
             return {"in_size": features, "state_size": 32, "out_size": out_size, "width": 24}
         case "selective_ssm":
-            return {"in_size": features, "state_size": 8, "out_size": out_size}
+            return {"in_size": features, "state_size": 8, "out_size": out_size, "width": 16}
         case "attention":
             heads = 2 if features % 2 == 0 else 1
             return {"width": features, "heads": heads, "depth": 8, "norm": True, "out_size": out_size}

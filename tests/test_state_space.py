@@ -167,7 +167,7 @@ def models(key):
     return {
         "diagonal": lambda: DiagonalStateSpace(M, N, P, 5, key=key),
         "linear": linear,
-        "selective": lambda: SelectiveStateSpace(M, N, P, key=key),
+        "selective": lambda: SelectiveStateSpace(M, N, P, width=5, key=key),
         "selective-euler": lambda: SelectiveStateSpace(M, N, input_rule="euler", key=key),
     }
 
@@ -276,6 +276,7 @@ def test_one_input_and_one_output():
         (lambda: linear().layers(None), "`x` must be given"),
         (lambda: linear()(jnp.zeros((4, 5))), r"`x` must have shape \(n, 3\)"),
         (lambda: SelectiveStateSpace(2, 0, key=jax.random.key(0)), "`state_size` must be at least 1"),
+        (lambda: SelectiveStateSpace(2, 1, width=0, key=jax.random.key(0)), "`width` must be at least 1"),
         (lambda: SelectiveStateSpace(2, 1, input_rule="x", key=jax.random.key(0)), "`input_rule` must be one of"),
         (lambda: SelectiveStateSpace(2, 1, method="x", key=jax.random.key(0)), "`method` must be one of"),
     ],

@@ -27,9 +27,10 @@ class SelectiveStateSpace(AbstractArchitecture):
     $$\dot s = \Delta_k (A s + B_k w_k), \qquad y_k = C_k \cdot s_{k+1} + D w_k, \qquad
     \Delta_k = \mathrm{softplus}(W w_k + b), \quad B_k = W_B w_k, \quad C_k = W_C w_k,$$
 
-    for each channel, whose input is $w_k$ on the right of the first two formulas, and with the whole element in the
-    others. `A` is diagonal, real and negative; $B_k$ and $C_k$ serve all channels. The step $\Delta_k$ depends on the
-    input, so it is a clock, and the Hamiltonian is scaled by it. A part `h` of an element covers $h \Delta_k$:
+    for each channel, whose input is $w_k$ on the right of the first two formulas, and with all channels in the others;
+    the channels are the features of the element $x_k$, or affine maps of it, $w_k = E x_k + e$. `A` is diagonal, real
+    and negative; $B_k$ and $C_k$ serve all channels. The step $\Delta_k$ depends on the input, so it is a clock, and
+    the Hamiltonian is scaled by it. A part `h` of an element covers $h \Delta_k$:
 
     $$s(h) = e^{h \Delta_k A} s + h \Delta_k\,\beta\,B_k w_k, \qquad
     \beta = \varphi_1(h \Delta_k A) \ \text{or}\ 1,$$
@@ -46,6 +47,7 @@ class SelectiveStateSpace(AbstractArchitecture):
         A. Gu and T. Dao, *Mamba: Linear-Time Sequence Modeling with Selective State Spaces*, COLM 2024.
     """
 
+    embed: eqx.nn.Linear | None
     log_decay: Float[Array, "d n"]
     clock: eqx.nn.Linear
     input_weights: Float[Array, "n d"]
@@ -61,15 +63,17 @@ class SelectiveStateSpace(AbstractArchitecture):
         state_size: int,
         out_size: int | None = None,
         *,
+        width: int | None = None,
         input_rule: str = "zoh",
         method: str | None = None,
         key: PRNGKeyArray,
     ):
         r"""**Arguments:**
 
-        - `in_size`: the features `d` of one element, each a channel.
+        - `in_size`: the features of one element.
         - `state_size`: the states `n` of a channel.
         - `out_size`: the length of the output; `None` for the last $y$ itself.
+        - `width`: the channels `d`, as many affine maps of the features; `None`: the features themselves.
         - `input_rule`: `"zoh"` or `"euler"`; they are different networks.
         - `method`: how a sequence is computed, `"scan"` or `"associative"`; by default the first on a CPU and the
             second elsewhere.
@@ -78,25 +82,33 @@ class SelectiveStateSpace(AbstractArchitecture):
 
         **Raises:** `ValueError` if a size is not positive, or a name is not known.
         """
-        require_positive(in_size=in_size, state_size=state_size, out_size=1 if out_size is None else out_size)
+        channels = in_size if width is None else width
+        require_positive(
+            in_size=in_size, state_size=state_size, out_size=1 if out_size is None else out_size, width=channels
+        )
         require_choice("input_rule", input_rule, get_args(InputRule))
         if method is not None:
             require_choice("method", method, get_args(RecurrenceMethod))
-        keys = jax.random.split(key, 5)
+        keys = jax.random.split(key, 6)
+        self.embed = None if width is None else eqx.nn.Linear(in_size, width, key=keys[5])
         decays = jnp.arange(1, state_size + 1).astype(jnp.result_type(float))
-        self.log_decay = jnp.broadcast_to(jnp.log(decays), (in_size, state_size))
-        steps = jnp.exp(jax.random.uniform(keys[0], (in_size,), minval=math.log(0.1), maxval=0.0))
-        clock = eqx.nn.Linear(in_size, in_size, key=keys[1])
+        self.log_decay = jnp.broadcast_to(jnp.log(decays), (channels, state_size))
+        steps = jnp.exp(jax.random.uniform(keys[0], (channels,), minval=math.log(0.1), maxval=0.0))
+        clock = eqx.nn.Linear(channels, channels, key=keys[1])
         # softplus of the bias is the step for the input 0.
         self.clock = eqx.tree_at(lambda linear: linear.bias, clock, jnp.log(jnp.expm1(steps)))
-        bound = 1 / math.sqrt(in_size)
+        bound = 1 / math.sqrt(channels)
         self.input_weights, self.output_weights = (
-            jax.random.uniform(k, (state_size, in_size), minval=-bound, maxval=bound) for k in keys[2:4]
+            jax.random.uniform(k, (state_size, channels), minval=-bound, maxval=bound) for k in keys[2:4]
         )
-        self.skip = jnp.ones(in_size)
-        self.readout = None if out_size is None else eqx.nn.Linear(in_size, out_size, key=keys[4])
+        self.skip = jnp.ones(channels)
+        self.readout = None if out_size is None else eqx.nn.Linear(channels, out_size, key=keys[4])
         self.input_rule = input_rule  # pyright: ignore[reportAttributeAccessIssue]
         self.method = method  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def in_size(self) -> int:
+        return self.skip.size if self.embed is None else self.embed.weight.shape[1]
 
     @property
     def layer_count(self) -> None:
@@ -120,30 +132,30 @@ class SelectiveStateSpace(AbstractArchitecture):
     def expected_order(self) -> float:
         return math.inf if self.input_rule == "zoh" else 1.0
 
-    def __call__(self, x: Float[Array, "L d"]) -> Float[Array, " out"]:
+    def __call__(self, x: Float[Array, "L features"]) -> Float[Array, " out"]:
         """The output of one sequence."""
         if self._method != "scan":
             return read_out(self.readout, self.outputs(x)[-1])
-        state, y = self.start(sequence(x, self.skip.size))
+        state, y = self.start(sequence(x, self.in_size))
         # Only the last output is needed.
         state = last_state(lambda state, element: self._applied((state, y), element)[0], state, x)
         return self.finish(self.settle((state, y), self._held(x[-1])))
 
-    def outputs(self, x: Float[Array, "L d"]) -> Float[Array, "L d"]:
+    def outputs(self, x: Float[Array, "L features"]) -> Float[Array, "L d"]:
         """The $y_k$ at all elements, before the readout."""
         if self._method == "scan":
-            return all_states(self._applied, self.start(x), sequence(x, self.skip.size))[1]
+            return all_states(self._applied, self.start(x), sequence(x, self.in_size))[1]
         clock, drive, C, through = self.layers(x)
         states = recurrence(*self._discretised(1.0, clock, drive), self._method)
         return jnp.einsum("kdn,kn->kd", states, C) + through
 
-    def start(self, x: Float[Array, "L d"]) -> _Pair:
+    def start(self, x: Float[Array, "L features"]) -> _Pair:
         dtype = jnp.result_type(x, self.log_decay)
         return jnp.zeros(self.log_decay.shape, dtype), jnp.zeros(self.skip.shape, dtype)
 
-    def layers(self, x: Float[Array, "L d"] | None) -> _Held:
+    def layers(self, x: Float[Array, "L features"] | None) -> _Held:
         r"""The clock $\Delta_k$, the drive $B_k w_k$, $C_k$ and $D w_k$."""
-        return self._held(sequence(x, self.skip.size))
+        return self._held(sequence(x, self.in_size))
 
     def velocity(self, s: ScalarLike, z: _Pair, layer: _Held) -> _Pair:
         del s
@@ -168,12 +180,13 @@ class SelectiveStateSpace(AbstractArchitecture):
     def _method(self) -> RecurrenceMethod:
         return fastest_method() if self.method is None else self.method
 
-    def _applied(self, z: _Pair, x: Float[Array, " d"]) -> _Pair:
+    def _applied(self, z: _Pair, x: Float[Array, " features"]) -> _Pair:
         """The network's own map for one element: factors made where they are used need not go through memory."""
         return self.step(0.0, z, 1.0, self._held(x))
 
-    def _held(self, x: Float[Array, "*L d"]) -> _Held:
+    def _held(self, x: Float[Array, "*L features"]) -> _Held:
         """What `layers` holds, of one element or of all."""
+        x = x if self.embed is None else affine(self.embed, x)
         clock = jax.nn.softplus(affine(self.clock, x))
         drive = jnp.einsum("...d,...n->...dn", x, x @ self.input_weights.T)
         return clock, drive, x @ self.output_weights.T, along_last(self.skip, x) * x
