@@ -89,7 +89,8 @@ class Crossings:
     def log_weights(self, s: Float[np.ndarray, "*batch"], viscosity: float) -> Float[np.ndarray, "*batch P"]:
         """The logarithms of the pairs' probabilities at parameters of the line."""
         scores = (self.slopes * s[..., None] + self.offsets) / viscosity + self.log_masses
-        return scores - logsumexp(scores, axis=-1, keepdims=True)
+        scores = scores - scores.max(-1, keepdims=True)
+        return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
     def jet(self, s: Float[np.ndarray, "*batch"], viscosity: float) -> Jet:
         r"""$\varphi$ with all second derivatives, and the third in `s`."""
