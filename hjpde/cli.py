@@ -11,6 +11,7 @@ import hjpde
 from hjpde.commands._claims import claims
 from hjpde.commands._compare import compare
 from hjpde.commands._demo import demo
+from hjpde.commands._explore import explore
 from hjpde.commands._fit import fit
 from hjpde.commands._problems import problems
 from hjpde.commands._solve import solve
@@ -73,7 +74,7 @@ def _root(
     del version
 
 
-for _command in (claims, compare, demo, fit, problems, solve):
+for _command in (claims, compare, demo, explore, fit, problems, solve):
     app.command()(_command)
 
 
