@@ -49,17 +49,16 @@ class Curve:
         """The curve through one of its points, followed both ways until it leaves the rectangle or closes."""
         start = np.array([s, log_viscosity])
         tangent = _tangent(self.linearised(start)[1])
-        ahead, end = self._follow(start, tangent)
-        if end == "closed":
-            points, ends = ahead, (end, end)
-        else:
+        points, end = self._follow(start, tangent)
+        beginning = end
+        if end != "closed":
             behind, beginning = self._follow(start, -tangent)
-            points, ends = [*reversed(behind[1:]), *ahead], (beginning, end)
+            points = [*reversed(behind[1:]), *points]
         gradients = np.array([self.linearised(point)[1] for point in points])
         tangents = np.array([_tangent(gradient) for gradient in gradients])
         for i in range(1, len(points)):
             tangents[i] *= np.copysign(1, tangents[i] @ tangents[i - 1])
-        return Path(np.array(points), tangents, gradients[:, 0], ends)
+        return Path(np.array(points), tangents, gradients[:, 0], (beginning, end))
 
     def passes(self, path: Path, s: float, log_viscosity: float, radius: float) -> bool:
         """Whether a path goes through a point, which is known to some radius in `s`."""
