@@ -223,6 +223,123 @@ def test_gaps_refuse():
         analysis.tie_multiplicity(layer, np.zeros((3, 1)), -1.0)
 
 
+# ---- Duality ---------------------------------------------------------------------------------------------------
+
+
+def slopes_inside(f, seed, count=10):
+    shares = np.random.default_rng(seed).dirichlet(np.ones(len(f.coefficients)), count)
+    return shares, shares @ np.asarray(f.exponents)
+
+
+@given(st.integers(0, 10_000))
+def test_only_the_gibbs_weights_attain_the_layer(seed):
+    layer, X = polynomial(seed).layer(0.5), points(seed, 10)
+    shares, _ = slopes_inside(polynomial(seed), seed)
+    gibbs = np.stack([layer.gibbs(x) for x in jnp.asarray(X, layer.weights.dtype)])
+    np.testing.assert_allclose(analysis.variational_value(layer, X, gibbs), layer.batch(X), atol=10 * ROUNDING)
+    divergence = 0.5 * np.sum(shares * np.log(shares / gibbs), axis=1)
+    lost = np.asarray(layer.batch(X) - analysis.variational_value(layer, X, shares))
+    np.testing.assert_allclose(lost, divergence, atol=1e3 * ROUNDING)
+
+
+@needs_x64
+@pytest.mark.parametrize("eps", [1.0, 0.1, 1e-3])
+def test_the_conjugate_is_feasible_attains_its_program_and_tends_to_the_linear_one(eps):
+    f = polynomial(0)
+    layer, (_, slopes) = f.layer(eps), slopes_inside(f, 1)
+    dual = analysis.conjugate(layer, slopes)
+    shares = np.asarray(dual.shares)
+    np.testing.assert_allclose(shares @ np.asarray(layer.weights), slopes, atol=1e-9)
+    entropy = -np.sum(np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1)), 0), axis=1)
+    np.testing.assert_allclose(dual.values, -shares @ np.asarray(layer.biases) - eps * entropy, atol=1e-8)
+    gap = analysis.linear_program(layer, slopes) - np.asarray(dual.values)
+    assert gap.min() >= 0
+    assert gap.max() <= eps * np.log(12)
+
+
+@needs_x64
+def test_the_conjugate_of_two_neurons_is_the_binary_entropy():
+    slopes = np.linspace(0.05, 0.95, 7)[:, None]
+    p = slopes[:, 0]
+    expected = 0.3 * (p * np.log(p) + (1 - p) * np.log(1 - p))
+    np.testing.assert_allclose(analysis.conjugate(LogSumExp([[1.0], [0.0]], [0.0, 0.0], 0.3), slopes).values, expected)
+
+
+def test_outside_of_the_hull_the_conjugate_is_infinite():
+    layer = LogSumExp([[1.0], [0.0]], [0.0, 0.0], 0.3)
+    assert np.isinf(np.asarray(analysis.conjugate(layer, [[1.5]]).values)).all()
+    assert np.isinf(analysis.linear_program(layer, [[1.5]])).all()
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda f: analysis.conjugate(f, np.zeros((3, 1))), r"`slopes` must have shape \(M, 2\)"),
+        (lambda f: analysis.linear_program(f, np.zeros((3, 1))), r"`slopes` must have shape \(M, 2\)"),
+        (lambda f: analysis.variational_value(f, np.zeros((1, 2)), np.ones((1, 12))), "rows that sum to 1"),
+        (lambda f: analysis.variational_value(f, np.zeros((1, 2)), np.ones((2, 12))), "`shares` must have shape"),
+        (lambda f: analysis.plot_conjugate(f), "dimension 1 to be drawn"),
+    ],
+)
+def test_duality_refuses(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(polynomial(0).layer(0.5))
+
+
+# ---- The square ------------------------------------------------------------------------------------------------
+
+
+def cone(y):
+    return jnp.sqrt(jnp.sum(y**2))
+
+
+def square(**options):
+    X = np.linspace(-1.5, 1.5, 41)[:, None]
+    setting = dict(viscosities=[0.1, 0.01, 1e-3], counts=[16, 64, 256], fine_count=4096) | options
+    return analysis.commutative_square(cone, X, np.zeros(41), **setting)
+
+
+def test_with_weights_the_square_closes_within_its_bound():
+    table = square(lipschitz=1.0)
+    assert np.all(table.errors <= table.bounds)
+    assert np.all(np.diff(table.wide) < 0)
+    assert np.all(np.diff(table.cold) < 0)
+    assert table.errors[-1, -1] <= table.wide[-1] + table.cold[-1] + 1e-12
+
+
+def test_plain_sums_grow_as_the_logarithm_of_the_width():
+    table = square(weighted=False, viscosities=[0.5])
+    assert np.diff(table.errors[0])[-1] == pytest.approx(0.5 * np.log(4), rel=0.05)
+    assert table.bounds is None
+
+
+def test_a_quadrature_layer_solves_the_viscous_equation():
+    nodes, weights = analysis.quadrature_grid([-8.0], [8.0], 400)
+    t, eps, x = 0.5, 0.3, 0.4
+    layer = analysis.quadrature_layer(lambda y: y @ y, nodes, weights, t, eps)
+    # exp(-y^2 / eps) is a Gaussian: the solution is x^2 / (1 + 4t) + (eps / 2) log(1 + 4t).
+    exact = x**2 / (1 + 4 * t) + eps / 2 * np.log(1 + 4 * t)
+    value = x**2 / (4 * t) - layer(jnp.array([x])) + eps / 2 * np.log(4 * np.pi * eps * t)
+    assert float(value) == pytest.approx(exact, abs=100 * ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: analysis.quadrature_grid([0.0], [0.0], 3), "`lower < upper`"),
+        (lambda: analysis.quadrature_grid([0.0], [1.0], 1, "endpoints"), "`count` must be at least 2"),
+        (lambda: analysis.quadrature_grid([0.0], [1.0], 3, "simpson"), "`rule` must be"),
+        (lambda: analysis.quadrature_layer(cone, [[0.0]], [-1.0], 1.0, 1.0), "`weights` must be positive"),
+        (lambda: analysis.quadrature_layer(lambda y: y, [[0.0]], [1.0], 1.0, 1.0), "`datum` must return a scalar"),
+        (lambda: square(viscosities=[0.0]), "`viscosities` must be positive"),
+        (lambda: analysis.commutative_square(cone, [[0.0]], [0.0, 1.0], [0.1], [4], fine_count=8), "`limit` \\(M,\\)"),
+    ],
+)
+def test_the_square_refuses(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
 # ---- Figures ---------------------------------------------------------------------------------------------------
 
 
@@ -239,3 +356,9 @@ def test_figures_of_polynomials_draw_on_the_axes_given(d):
 def test_the_figure_of_gaps_draws_bounds():
     result = analysis.dequantisation_gap(polynomial(0).layer(0.1), points(0))
     assert len(analysis.plot_dequantisation_gap(result).lines) == 3
+
+
+def test_figures_of_the_square_and_of_the_conjugate():
+    assert analysis.plot_commutative_square(square()).get_ylabel()
+    layer = LogSumExp([[1.0], [0.0], [-1.0]], [0.0, 0.3, 0.0], 0.3)
+    assert len(analysis.plot_conjugate(layer, (1.0, 0.5)).lines) == 3

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from hjpde._log_sum_exp import maximum
 from hjpde._plotting import BLACK, BLUE, ORANGE, tidy
-from hjpde._types import ScalarLike, as_float_array, known_number
+from hjpde._types import ArrayInput, ScalarLike, as_float_array, known_number
 from hjpde.initial_data import LogSumExp
 
 from ._axes import given_or_new
@@ -47,7 +47,7 @@ def _gaps(X, weights, biases, winners, viscosity):
     return jax.lax.map(one, (X, winners), batch_size=256)
 
 
-def dequantisation_gap(layer: LogSumExp, X: ArrayLike) -> DequantisationGap:
+def dequantisation_gap(layer: LogSumExp, X: ArrayInput) -> DequantisationGap:
     r"""The distance $0 \le f_\varepsilon - f_0 \le \varepsilon\log N$ of a layer from its tropical limit.
 
     At a point where exactly `m` scores tie at the top and the others are far below it is $\varepsilon\log m$. Where
@@ -74,7 +74,7 @@ def dequantisation_gap(layer: LogSumExp, X: ArrayLike) -> DequantisationGap:
     )
 
 
-def tie_multiplicity(layer: LogSumExp, X: ArrayLike, tolerance: ScalarLike) -> Int[Array, " M"]:
+def tie_multiplicity(layer: LogSumExp, X: ArrayInput, tolerance: ScalarLike) -> Int[Array, " M"]:
     r"""How many scores lie within `tolerance` of the largest at each point: `m` in the gap $\varepsilon\log m$.
 
     **Arguments:**

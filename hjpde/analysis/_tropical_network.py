@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, known_number, require_finite
 
@@ -73,7 +73,7 @@ class PositiveNetwork(eqx.Module):
             h = self._softplus(A @ h + c)
         return (self.weights[-1] @ h + self.biases[-1])[0]
 
-    def batch(self, X: ArrayLike) -> Float[Array, "*batch"]:
+    def batch(self, X: ArrayInput) -> Float[Array, "*batch"]:
         """The values at points of shape `(..., d)`."""
         X = jnp.asarray(X, self.weights[0].dtype)
         return jax.vmap(self)(X.reshape(-1, X.shape[-1])).reshape(X.shape[:-1])

@@ -4,7 +4,7 @@ from typing import final
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from hjpde._log_sum_exp import maximum
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, is_concrete, known_number
@@ -59,12 +59,12 @@ class TropicalPolynomial(eqx.Module):
     def __call__(self, x: Point) -> Scalar:
         return self.batch(x[None])[0]
 
-    def batch(self, X: ArrayLike) -> Float[Array, "*batch"]:
+    def batch(self, X: ArrayInput) -> Float[Array, "*batch"]:
         """The values at points of shape `(..., d)`, streamed."""
         X = jnp.asarray(X, self.exponents.dtype)
         return maximum(X.reshape(-1, X.shape[-1]), self.exponents, self.coefficients)[0].reshape(X.shape[:-1])
 
-    def winners(self, X: ArrayLike) -> Int[Array, "*batch"]:
+    def winners(self, X: ArrayInput) -> Int[Array, "*batch"]:
         """The first monomial that attains the maximum at each point of shape `(..., d)`."""
         X = jnp.asarray(X, self.exponents.dtype)
         return maximum(X.reshape(-1, X.shape[-1]), self.exponents, self.coefficients)[1].reshape(X.shape[:-1])
