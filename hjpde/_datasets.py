@@ -1,13 +1,15 @@
-"""Data sets: named ones, MNIST from a folder, and a user's own table."""
+"""Data sets: named ones, MNIST and CIFAR-10 from a folder, and a user's own table."""
 
 import dataclasses
 import difflib
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
 
+from hjpde._cifar10 import CLASSES, SHAPE, load_cifar10_arrays
 from hjpde._idx import load_mnist_arrays
 from hjpde._idx import read_idx as read_idx
 from hjpde._tables import read_csv, read_npz
@@ -15,7 +17,11 @@ from hjpde._tables import read_csv, read_npz
 Task = Literal["classification", "regression"]
 
 _SKLEARN = ("iris", "wine", "breast_cancer", "diabetes")
-DATASET_NAMES = ("digits", "mnist", "sunspots", *_SKLEARN)
+DATASET_NAMES = ("digits", "mnist", "sunspots", *_SKLEARN, "cifar10", "patches")
+
+_OPENML = {"mnist": "mnist_784", "cifar10": "CIFAR_10"}
+_TEST_ROWS = 10_000
+"""The rows at the end that both of these keep for the test."""
 
 _YEARS = 16
 """How many years of sunspots tell the next: a cycle and a half."""
@@ -44,17 +50,30 @@ class Dataset:
     y_test: np.ndarray | None = None
 
 
-def named_dataset(name: str, data: str | os.PathLike[str] | None = None) -> Dataset:
-    """One of `DATASET_NAMES`; `data` is the folder of MNIST's four files.
+def named_dataset(name: str, data: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
+    """One of `DATASET_NAMES`.
 
-    **Raises:** `ValueError` for an unknown name, or for "mnist" without `data`.
+    **Arguments:**
+
+    - `data`: the folder of MNIST's four files, or of the python batches of CIFAR-10.
+    - `download`: whether to get these two from openml.org instead, through scikit-learn, which keeps them; only then
+      is the network used.
+
+    **Raises:** `ValueError` for an unknown name, for "mnist" or "cifar10" with neither, or for a `download` of another.
     """
+    if download:
+        if name not in _OPENML or data is not None:
+            raise ValueError(f"`download` is for {' and '.join(_OPENML)} without `data`, got {name!r} and {data!r}.")
+        return _downloaded(name)
     if name == "digits":
         return load_digits_data()
-    if name == "mnist":
+    if name == "patches":
+        return load_patches()
+    if name in _OPENML:
         if data is None:
-            raise ValueError("`data` must be the folder that holds MNIST's four IDX files, got None.")
-        return load_mnist(data)
+            files = "MNIST's four IDX files" if name == "mnist" else "the python batches of CIFAR-10"
+            raise ValueError(f"`data` must be the folder that holds {files}, got None (or `download` be True).")
+        return load_mnist(data) if name == "mnist" else load_cifar10(data)
     if name == "sunspots":
         return load_sunspots()
     if name not in _SKLEARN:
@@ -102,16 +121,77 @@ def load_mnist(folder: str | os.PathLike[str]) -> Dataset:
     train, test = load_mnist_arrays(folder)
     rows, columns = train[0].shape[1:]
     names = tuple(f"pixel_{i}_{j}" for i in range(rows) for j in range(columns))
-
-    def flat(images: np.ndarray) -> np.ndarray:
-        return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
-
-    dataset = _classification(flat(train[0]), train[1], names, "digit", "mnist", image_shape=(rows, columns))
+    dataset = _classification(_scaled_rows(train[0]), train[1], names, "digit", "mnist", image_shape=(rows, columns))
     unseen = sorted(set(test[1].tolist()) - set(dataset.classes))
     if unseen:
         raise ValueError(f"{os.fspath(folder)}: the test labels {unseen} do not occur among the training ones.")
     y_test = np.searchsorted(np.asarray(dataset.classes), test[1])
-    return dataclasses.replace(dataset, X_test=flat(test[0]), y_test=y_test)
+    return dataclasses.replace(dataset, X_test=_scaled_rows(test[0]), y_test=y_test)
+
+
+def load_cifar10(folder: str | os.PathLike[str]) -> Dataset:
+    """CIFAR-10 from its python batches in a folder; float32, 32 by 32 pixels of three colours from 0 to 1.
+
+    **Raises:** `ValueError` that lists what is missing, or names the file that is not as it should be.
+    """
+    train, test = load_cifar10_arrays(folder)
+    dataset = _colour_images(train[0], np.asarray(CLASSES)[train[1]], "object", "cifar10")
+    unseen = sorted(set(np.asarray(CLASSES)[test[1]].tolist()) - set(dataset.classes))
+    if unseen:
+        raise ValueError(f"{os.fspath(folder)}: the test labels {unseen} do not occur among the training ones.")
+    y_test = np.searchsorted(np.asarray(dataset.classes), np.asarray(CLASSES)[test[1]])
+    return dataclasses.replace(dataset, X_test=_scaled_rows(test[0]), y_test=y_test)
+
+
+def load_patches() -> Dataset:
+    """Patches of scikit-learn's two sample photographs: which of the two is each from?
+
+    Float32, 32 by 32 pixels of three colours from 0 to 1, cut every 16 pixels. Training patches are from the left
+    seven tenths of each photograph, test patches from the rest, so that no pixel is in both.
+    """
+    from sklearn.datasets import load_sample_images
+
+    bunch: Any = load_sample_images()
+    names = [Path(file).stem for file in bunch.filenames]
+    column = 16 * int(0.7 * bunch.images[0].shape[1] / 16)
+    train = [_patches(image[:, :column]) for image in bunch.images]
+    test = [_patches(image[:, column:]) for image in bunch.images]
+    labels = np.repeat(names, [len(part) for part in train])
+    dataset = _colour_images(np.concatenate(train), labels, "photograph", "patches")
+    y_test = np.searchsorted(np.asarray(dataset.classes), np.repeat(names, [len(part) for part in test]))
+    return dataclasses.replace(dataset, X_test=_scaled_rows(np.concatenate(test)), y_test=y_test)
+
+
+def _patches(photograph: np.ndarray) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(photograph, SHAPE[:2], axis=(0, 1))
+    return windows[::16, ::16].reshape(-1, 3, *SHAPE[:2]).transpose(0, 2, 3, 1)
+
+
+def _scaled_rows(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def _colour_images(images: np.ndarray, labels: np.ndarray, target_name: str, name: str) -> Dataset:
+    names = tuple(f"{colour}_{i}_{j}" for i in range(SHAPE[0]) for j in range(SHAPE[1]) for colour in "rgb")
+    return _classification(_scaled_rows(images), labels, names, target_name, name, image_shape=SHAPE)
+
+
+def _downloaded(name: str) -> Dataset:
+    from sklearn.datasets import fetch_openml
+
+    bunch: Any = fetch_openml(_OPENML[name], version=1, as_frame=False)
+    images, labels = np.asarray(bunch.data).astype(np.uint8), np.asarray(bunch.target).astype(int)
+    if name == "cifar10":
+        images, labels = images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.asarray(CLASSES)[labels]
+        dataset = _colour_images(images, labels, "object", name)
+    else:
+        side = math.isqrt(images.shape[1])
+        names = tuple(f"pixel_{i}_{j}" for i in range(side) for j in range(side))
+        dataset = _classification(_scaled_rows(images), labels, names, "digit", name, image_shape=(side, side))
+    X, y = dataset.X, dataset.y
+    return dataclasses.replace(
+        dataset, X=X[:-_TEST_ROWS], y=y[:-_TEST_ROWS], X_test=X[-_TEST_ROWS:], y_test=y[-_TEST_ROWS:]
+    )
 
 
 def read_table(path: str | os.PathLike[str], target: str | int | None = None, task: str | None = None) -> Dataset:

@@ -168,7 +168,7 @@ def test_digits_are_images_from_zero_to_one():
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"digits, mnist, sunspots, iris.*Did you mean 'digits'\?"):
         named_dataset("digit")
-    with pytest.raises(ValueError, match=r"there are digits, mnist, .*diabetes\.$"):
+    with pytest.raises(ValueError, match=r"there are digits, mnist, .*patches\.$"):
         named_dataset("zzz")
 
 

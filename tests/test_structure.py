@@ -48,6 +48,7 @@ STAIR = (
     ("_plotting_comparison", "_plotting_fit", "_plotting_solution"),
     ("_datasets", "_plotting", "_progress", "_report", "_serialisation", "_training_step"),
     (
+        "_cifar10",
         "_compilation",
         "_export",
         "_extremum",
