@@ -67,4 +67,4 @@ def test_dimensions_refuse(call, words):
 def test_the_figure_shows_each_estimator():
     estimates = {"a": [analysis.Dimension(1.0, 0.9, 1.1)] * 2, "b": [analysis.Dimension(2.0, 1.9, 2.2)] * 2}
     ax = analysis.plot_dimensions(estimates, [1, 2])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["within 15 %", "a", "b"]
+    assert ax.get_legend_handles_labels()[1] == ["within 15 %", "a", "b"]

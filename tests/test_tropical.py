@@ -1,6 +1,7 @@
 """The tropical limit: polynomials, their dual subdivisions, deep positive networks, gaps, duality and the square."""
 
 import itertools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -293,10 +294,10 @@ def cone(y):
     return jnp.sqrt(jnp.sum(y**2))
 
 
-def square(**options):
+def square(**options: Any):
     X = np.linspace(-1.5, 1.5, 41)[:, None]
-    setting = dict(viscosities=[0.1, 0.01, 1e-3], counts=[16, 64, 256], fine_count=4096) | options
-    return analysis.commutative_square(cone, X, np.zeros(41), **setting)
+    options = {"viscosities": [0.1, 0.01, 1e-3], "counts": [16, 64, 256], "fine_count": 4096} | options
+    return analysis.commutative_square(cone, X, np.zeros(41), **options)
 
 
 def test_with_weights_the_square_closes_within_its_bound():
