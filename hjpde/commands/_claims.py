@@ -46,5 +46,5 @@ def claims(
         if as_json:
             print_json(claims_summary(job))
             return
-        print_table(claims_table(job), without=("tolerance", "seconds"))
+        print_table(claims_table(job), without=("quantity", "tolerance", "seconds"))
         print(f"{claims_lead(job)}\nReport: {None if out is None else out / 'report.html'}")

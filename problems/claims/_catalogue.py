@@ -4,8 +4,17 @@ import difflib
 from collections.abc import Sequence
 
 from ._claim import Claim
+from ._theory_identity import IDENTITY
+from ._theory_initial_data import INITIAL_DATA
+from ._theory_networks import NETWORKS
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in ()}
+_SUBJECTS = (
+    IDENTITY,
+    INITIAL_DATA,
+    NETWORKS,
+)
+
+CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
 """Every claim, by its name and in the order in which reports list them."""
 
 

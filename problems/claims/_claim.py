@@ -55,8 +55,8 @@ class Check:
 
     @property
     def passes(self) -> bool:
-        excess = self.measured - self.expected
-        return {"equals": abs(excess), "at most": excess, "at least": -excess}[self.relation] <= self.tolerance
+        excess = float(self.measured - self.expected)
+        return {"equals": abs(excess), "at most": excess, "at least": -excess}[self.relation] <= float(self.tolerance)
 
 
 @final
