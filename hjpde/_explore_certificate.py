@@ -1,95 +1,107 @@
-"""The panel of a fitted classifier's curvature: measured, and below two bounds."""
+"""The panel of a fitted classifier's certificates: curvature below its bounds, and radii that follow from them."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from scipy.spatial.distance import pdist
-from scipy.special import softmax
 
 from hjpde._demo_models import Split
-from hjpde._explore_panel import Moving, Panel, Row, Slider, line, stacked
+from hjpde._explore_panel import Moving, Panel, Row, Slider, line, stacked, twice, upright
 from hjpde._fit import fit
-from hjpde._log_sum_exp import hessian_spectral_norm
 from hjpde._observations import Classification
-from hjpde._plotting import BLACK, BLUE, GREEN, ORANGE, SKY
-from hjpde.initial_data import LogSumExp
+from hjpde._plotting import BLACK, GREEN, ORANGE, PINK
+from hjpde.analysis import CertifiedRadii, CurvatureBounds, GibbsClassifier, certified_radius, curvature_bounds
 
-_FACTORS = 2.0 ** np.arange(-4, 5.25, 0.5)
-_POINTS = 240
+_FACTORS = 2.0 ** np.arange(-4, 4.25, 0.5)
+_POINTS = 200
 _BINS = 60
+_BALL = 0.1
+_RADII = np.linspace(0, 1, 101)
+_CERTIFICATES = ("scores", "diameter", "row_norm")
 
 
 def certificate_panel(split: Split, steps: int, progress: bool) -> Panel:
-    """Atoms fitted to digits: the norm of the Hessian at test images, over the viscosity, and its bounds."""
-    observations = Classification(split.X[0], split.y[0])
-    fitted = fit(observations, metric="common", steps=steps, key=jax.random.key(0), progress=progress)
-    layer, X, labels = fitted.layer, split.X_test[0], split.y_test[0]
-    viscosities = float(layer.viscosity) * _FACTORS
-    norms = np.array([_norms(layer, X[:_POINTS], eps) for eps in viscosities])
-    accuracy = np.array([_accuracy(layer, fitted.atom_classes, X, labels, eps) for eps in viscosities])
-    W = np.asarray(layer.weights, float)
-    source = np.max((W**2).sum(axis=1)) / viscosities
-    popoviciu = pdist(W).max() ** 2 / (4 * viscosities)
-    least, middle, most = norms.min(axis=1), np.median(norms, axis=1), norms.max(axis=1)
-    edges = np.geomspace(max(norms.min(), 1e-3 * norms.max()), 1.5 * source.max(), _BINS + 1)
+    """Atoms fitted to digits: the norm of the Hessian at test images and its bounds, and certified accuracy."""
+    data = Classification(split.X[0], split.y[0])
+    fitted = fit(data, metric="common", steps=steps, key=jax.random.key(0), progress=progress)
+    classifier = GibbsClassifier.of(fitted)
+    X, labels = split.X_test[0, :_POINTS], split.y_test[0, :_POINTS]
+    viscosities = float(classifier.viscosity) * _FACTORS
+    heated = [classifier.at_viscosity(eps) for eps in viscosities]
+    found = [curvature_bounds(one.layer, X, _BALL, key=jax.random.key(0), steps=32) for one in heated]
+    radii = [certified_radius(one, X, _CERTIFICATES) for one in heated]
+    norms = np.array([bounds.measured for bounds in found], float)
+    source, diameter = (np.array([float(getattr(b, name)) for b in found]) for name in ("row_norm", "diameter"))
+    local = np.median([bounds.local for bounds in found], axis=1)
+    certified = np.array([_certified(one, labels) for one in radii])
+    edges = np.geomspace(1e-3 * norms.max(), 1.5 * source.max(), _BINS + 1)
     counts = np.array([np.histogram(np.maximum(row, edges[0]), edges)[0] for row in norms])
-    start = int(np.argmin(np.abs(_FACTORS - 1)))
+    start = int(np.argmin(np.abs(np.log(_FACTORS))))
+    histogram = {"fill": "tozeroy", "line": {"shape": "hvh", "color": BLACK, "width": 1}}
     traces = [
         line(viscosities, source, "max|W|²/ε", colour=ORANGE, dash="dash"),
-        line(viscosities, popoviciu, "diam²/4ε", colour=GREEN, dash="dashdot"),
-        line(viscosities, most, "largest measured", colour=BLUE, width=3),
-        line(viscosities, middle, "median", colour=BLACK, dash="dot"),
-        line([0, 0], [edges[0], edges[-1]], "ε", colour="#777777", width=1),
-        {
-            **line(np.sqrt(edges[1:] * edges[:-1]), counts[0], f"{_POINTS} images", row=2, colour=SKY, width=1),
-            "fill": "tozeroy",
-            "line": {"shape": "hvh", "color": BLUE},
-        },
-        line([0, 0], [0, 1], "max|W|²/ε", row=2, colour=ORANGE, dash="dash"),
-        line([0, 0], [0, 1], "diam²/4ε", row=2, colour=GREEN, dash="dashdot"),
+        line(viscosities, diameter, "diam²/4ε", colour=GREEN, dash="dashdot"),
+        line(viscosities, local, f"local, r = {_BALL}, median", colour=PINK, dash="longdash"),
+        line(viscosities, norms.max(axis=1), "measured, largest", width=3),
+        line(viscosities, np.median(norms, axis=1), "measured, median", colour=BLACK, dash="dot"),
+        upright(width=1),
+        {**line(np.sqrt(edges[1:] * edges[:-1]), counts[0], f"{_POINTS} images", row=2), **histogram},
+        upright("max|W|²/ε", row=2, colour=ORANGE, width=2),
+        upright("diam²/4ε", row=2, colour=GREEN, dash="dashdot", width=2),
+        line(_RADII, certified[0, 0], "by the scores", row=3, width=3),
+        line(_RADII, certified[0, 1], "by diam²/4ε", row=3, colour=GREEN, dash="dashdot"),
+        line(_RADII, certified[0, 2], "by max|W|²/ε", row=3, colour=ORANGE, dash="dash"),
     ]
-    height = float(counts.max()) * 1.05
-    for trace in traces[6:]:
-        trace["y"] = [0, height]
+    logs: dict[str, Any] = {"type": "log", "dtick": 1}
     rows = (
-        Row("viscosity ε", "‖D²f‖", 1.2, {"type": "log", "dtick": 1}, {"type": "log", "dtick": 1}),
-        Row("‖D²f‖ at one image", "images", 0.9, {"type": "log", "dtick": 1}, {"range": [0, height]}),
+        Row("viscosity ε", "‖D²f‖", 1.2, logs, {**logs, "range": [-2, np.log10(2 * source.max())]}),
+        Row("‖D²f‖ at one image", "images", 0.8, logs, {"rangemode": "tozero"}),
+        Row("radius [pixel values]", "certified [%]", 1.0, {"range": [0, 1]}, {"range": [0, 102]}),
     )
-    pairs = [Moving(i, "x", (0,), np.repeat(b[:, None], 2, axis=1)) for i, b in ((6, source), (7, popoviciu))]
     return Panel(
         name="certificate",
-        heading="Certified curvature of a fitted classifier",
-        look=f"At all {_POINTS} images and every ε the norm of the Hessian stays below both bounds: at the trained ε = "
-        f"{viscosities[start]:.3g} it is {most[start]:.3g} at most, below diam²/4ε = {popoviciu[start]:.3g} and "
-        f"max|W|²/ε = {source[start]:.3g}. Raising ε lowers all three, and at {_FACTORS[-1]:.0f} times the trained ε "
-        f"{100 * accuracy[-1]:.1f} % of the images are still recognised, of {100 * accuracy[start]:.1f} %.",
-        alternative="Norms of the Hessian over the viscosity, below two falling bounds; below, their distribution "
-        "over images at the viscosity of the slider.",
+        heading="What a fitted classifier can promise",
+        look=_look(found[start], radii[start], certified[start], float(viscosities[start])),
+        alternative="Norms of the Hessian over the viscosity below their falling bounds; below, their distribution "
+        "over images, and the part of the images that are certified against changes of a given size.",
         sliders=(Slider("viscosity ε", viscosities.tolist(), start),),
         traces=traces,
-        layout=stacked(rows, 760),
+        layout=stacked(rows, 1000),
         moving=[
-            Moving(4, "x", (0,), np.repeat(viscosities[:, None], 2, axis=1)),
-            Moving(5, "y", (0,), counts),
-            *pairs,
+            Moving(5, "x", (0,), twice(viscosities)),
+            Moving(6, "y", (0,), counts),
+            Moving(7, "x", (0,), twice(source)),
+            Moving(8, "x", (0,), twice(diameter)),
+            *(Moving(9 + i, "y", (0,), certified[:, i]) for i in range(len(_CERTIFICATES))),
         ],
         readings=np.array(
-            [
-                f"ε = {eps:.3g}: ‖D²f‖ from {least[i]:.3g} to {most[i]:.3g}, median {middle[i]:.3g}; bounds "
-                f"{popoviciu[i]:.3g} and {source[i]:.3g}; {100 * accuracy[i]:.1f} % of {len(labels)} images right."
-                for i, eps in enumerate(viscosities)
-            ]
+            [_reading(*one) for one in zip(viscosities.tolist(), found, radii, certified, strict=True)],
         ),
     )
 
 
-def _norms(layer: LogSumExp, X: np.ndarray, eps: float) -> np.ndarray:
-    key = jax.random.key(0)
-    norms = hessian_spectral_norm(X, layer.weights, layer.biases, eps, key=key, steps=24)
-    return np.asarray(norms, float)
+def _certified(radii: CertifiedRadii, labels: np.ndarray) -> list[Sequence[float]]:
+    """The percentage of images that are right and stay so within each radius, by certificate."""
+    right = np.asarray(radii.predicted) == labels
+    reach = [np.where(right, np.asarray(radii.radii[name]), -1.0) for name in _CERTIFICATES]
+    return [(100 * np.mean(one[:, None] >= _RADII, axis=0)).tolist() for one in reach]
 
 
-def _accuracy(layer: LogSumExp, classes: np.ndarray, X: np.ndarray, labels: np.ndarray, eps: float) -> float:
-    """How often the class with the most Gibbs mass is the right one."""
-    weights = softmax((X @ np.asarray(layer.weights).T + np.asarray(layer.biases)) / eps, axis=1)
-    mass = weights @ np.eye(classes.max() + 1)[classes]
-    return float(np.mean(mass.argmax(axis=1) == labels))
+def _look(bounds: CurvatureBounds, radii: CertifiedRadii, certified: np.ndarray, eps: float) -> str:
+    medians = {name: float(np.median(radius)) for name, radius in radii.radii.items()}
+    return (
+        f"At the trained ε = {eps:.3g} the norm of the Hessian is {float(bounds.measured.max()):.3g} at most, below "
+        f"diam²/4ε = {float(bounds.diameter):.3g} and max|W|²/ε = {float(bounds.row_norm):.3g}, as it is at every ε. "
+        f"From max|W|²/ε no change up to {medians['row_norm']:.2f} in the median can turn a decision, from the scores "
+        f"themselves none up to {medians['scores']:.2f}; {certified[0, 0]:.1f} % are right without any."
+    )
+
+
+def _reading(eps: float, bounds: CurvatureBounds, radii: CertifiedRadii, certified: np.ndarray) -> str:
+    norms = np.asarray(bounds.measured)
+    return (
+        f"ε = {eps:.3g}: ‖D²f‖ up to {norms.max():.3g}, median {np.median(norms):.3g}; bounds "
+        f"{float(bounds.diameter):.3g} and {float(bounds.row_norm):.3g}; {certified[0, 0]:.1f} % right, certified "
+        f"radius {np.median(radii.radii['scores']):.2f} in the median."
+    )

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 
 from hjpde._demo_models import CLASSES, SIDE, Contestant, Split, seed_of, train_contestant
-from hjpde._explore_panel import Moving, Panel, Row, Slider, dots, line, stacked
+from hjpde._explore_panel import Moving, Panel, Row, Slider, dots, line, stacked, twice, upright
 from hjpde._network_measures import mean_head_entropies, network_outputs
 from hjpde._plotting import BLACK, CYCLE
 from hjpde.architectures import Transformer
@@ -57,7 +57,7 @@ def heads_panel(split: Split, steps: int, progress: bool) -> Panel:
         for k in range(_DEPTH)
         for h in range(_HEADS)
     ]
-    marker = line([1, 1], [0, largest], "ε", row=2, colour=BLACK, dash="dashdot", width=1)
+    marker = upright(row=2, dash="dashdot")
     head = _WIDTH // _HEADS
     rows = (
         Row("layer", "entropy [nats]", 1.1, {"tickvals": layers.tolist()}, {"range": [0, 1.06 * largest]}),
@@ -75,16 +75,16 @@ def heads_panel(split: Split, steps: int, progress: bool) -> Panel:
         heading="Every attention head has a temperature",
         look=f"A head reads the eight rows of an image by Gibbs weights at the temperature ε = √{head}. As trained, "
         f"{low} of {trained.size} heads have less entropy than a third of log 8 = {largest:.2f} nats (they pick rows) "
-        f"and {high} more than two thirds (they average). Raise ε: at {_FACTORS[-1]:.0f} times the trained one all come "
-        f"to {100 * entropies[-1].mean() / largest:.0f} % of log 8, and {100 * accuracy[-1]:.0f} % of the images are "
-        f"right, of {100 * accuracy[start]:.0f} %.",
+        f"and {high} more than two thirds (they average). Raise ε: at {_FACTORS[-1]:.0f} times the trained one all "
+        f"come to {100 * entropies[-1].mean() / largest:.0f} % of log 8, and {100 * accuracy[-1]:.0f} % of the images "
+        f"are right, of {100 * accuracy[start]:.0f} %.",
         alternative="Entropies of four heads in each of three layers; below, all of them over the temperature.",
         sliders=(Slider(f"temperature ε of all heads, in units of √{head}", _FACTORS.tolist(), start),),
         traces=[*thirds, *heads, *curves, marker],
         layout=stacked(rows, 760),
         moving=[
             *(Moving(len(thirds) + h, "y", (0,), entropies[:, :, h]) for h in range(_HEADS)),
-            Moving(len(thirds) + len(heads) + len(curves), "x", (0,), np.repeat(_FACTORS[:, None], 2, axis=1)),
+            Moving(len(thirds) + len(heads) + len(curves), "x", (0,), twice(_FACTORS)),
         ],
         readings=np.array(
             [

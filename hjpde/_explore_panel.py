@@ -10,8 +10,11 @@ import numpy as np
 from hjpde._plotting import BLACK, BLUE
 
 _GRID = "#dddddd"
-_TOP, _BOTTOM, _GAP = 34, 52, 104
+_UNIT = {"range": [0, 1], "visible": False, "fixedrange": True}
+_TOP, _BOTTOM, _GAP = 34, 52, 122
 """Pixels above the figure, below it and between its rows: room for legends and for the axes' titles."""
+_WHOLE = 20
+"""Above the numbers of all rows."""
 
 
 @final
@@ -97,12 +100,29 @@ def line(
     row: int = 1,
     colour: str = BLUE,
     dash: str = "solid",
-    width: float = 2,
+    width: int | float = 2,
     **more: Any,
 ) -> dict[str, Any]:
     """A line of one row; without a name it stands in no legend."""
     style = {"color": colour, "dash": dash, "width": width}
     return _trace(x, y, name, row, mode="lines", line=style, **more)
+
+
+def whole(row: int) -> str:
+    """The name of a row's second y-axis, which runs from 0 to 1 over its height."""
+    return f"y{_WHOLE + row}"
+
+
+def upright(
+    name: str | None = None, *, row: int = 1, colour: str = BLACK, dash: str = "dash", width: int | float = 1.5
+) -> dict[str, Any]:
+    """A line over the whole height of a row, whatever its range is; its `x` moves, by `twice`."""
+    return {**line([0, 0], [0, 1], name, row=row, colour=colour, dash=dash, width=width), "yaxis": whole(row)}
+
+
+def twice(values: np.ndarray) -> np.ndarray:
+    """Both ends of an upright line."""
+    return np.repeat(values[..., None], 2, axis=-1)
 
 
 def dots(
@@ -159,7 +179,13 @@ def stacked(rows: Sequence[Row], height: int, **more: Any) -> dict[str, Any]:
         # A finger on a figure scrolls the page.
         "dragmode": False,
     }
-    common = {"zeroline": False, "gridcolor": _GRID, "automargin": True, "tickfont": {"size": 14}}
+    common = {
+        "zeroline": False,
+        "gridcolor": _GRID,
+        "automargin": True,
+        "tickfont": {"size": 14},
+        "exponentformat": "none",
+    }
     top = 1.0
     for i, (row, share) in enumerate(zip(rows, shares, strict=True), 1):
         titles = ({"title": {"text": words, "standoff": 6}} for words in (row.x, row.y))
@@ -168,5 +194,6 @@ def stacked(rows: Sequence[Row], height: int, **more: Any) -> dict[str, Any]:
         layout[axis("xaxis", i)] = {**x, "showgrid": False, **row.x_axis}
         layout[axis("yaxis", i)] = {**y, "domain": domain, **row.y_axis}
         layout[axis("legend", i)] = {"orientation": "h", "x": 0, "y": top, "yanchor": "bottom"}
+        layout[f"yaxis{_WHOLE + i}"] = {"overlaying": axis("y", i), "anchor": axis("x", i), **_UNIT}
         top -= share + _GAP / inner
     return {**layout, **more}

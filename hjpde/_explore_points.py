@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import entr, softmax
 
-from hjpde._explore_panel import Moving, Panel, Row, Slider, dots, line, stacked
+from hjpde._explore_panel import Moving, Panel, Row, Slider, dots, line, stacked, twice, upright
 from hjpde._plotting import BLACK, ORANGE
 
 _SIDE = np.linspace(-3, 3, 33)
@@ -40,7 +40,7 @@ def points_panel() -> Panel:
         dots(_QUERY[:, 0], _QUERY[:, 1], "query", colour=ORANGE, symbol="star", size=16),
         line(_VISCOSITIES, mean[:, 0], "mean over the plane", row=2, colour=BLACK),
         line(_VISCOSITIES, at_query[:, 0], "at the query", row=2, dash="dash"),
-        line([_CRITICAL, _CRITICAL], [0, np.log(16)], "ε* = 0.25", row=2, colour=ORANGE, dash="dot"),
+        {**upright("ε* = 0.25", row=2, colour=ORANGE, dash="dot", width=2), "x": [_CRITICAL] * 2},
         dots([0, 0], [0, 0], row=2, size=12, colour=BLACK),
     ]
     for trace in traces[1:3]:
@@ -56,8 +56,8 @@ def points_panel() -> Panel:
         name="points",
         heading="From one point to all: entropy of the weights",
         look="Below ε* = N^(−1/d) = 0.25 most places listen to few of the sixteen points, above it to many: at t = 1 "
-        f"the mean entropy rises from {mean[0, one]:.2f} at ε = {_VISCOSITIES[0]:.2g} over {mean[start, one]:.2f} at ε* to "
-        f"{mean[-1, one]:.2f} nats, and log 16 = 2.77. The mark is an order of magnitude; nothing jumps there.",
+        f"the mean entropy rises from {mean[0, one]:.2f} at ε = {_VISCOSITIES[0]:.2g} over {mean[start, one]:.2f} at "
+        f"ε* to {mean[-1, one]:.2f} nats, and log 16 = 2.77. The mark is an order of magnitude; nothing jumps there.",
         alternative="A map of the entropy over a plane with two clusters of eight points, the size of a point being "
         "its weight at the query; below, the entropy over the viscosity.",
         sliders=(Slider("viscosity ε", _VISCOSITIES.tolist(), start), Slider("time t", _TIMES, one)),
@@ -69,7 +69,7 @@ def points_panel() -> Panel:
             Moving(2, "marker.size", (0, 1), sizes[..., high]),
             Moving(4, "y", (1,), mean.T),
             Moving(5, "y", (1,), at_query.T),
-            Moving(7, "x", (0,), np.repeat(_VISCOSITIES[:, None], 2, axis=1)),
+            Moving(7, "x", (0,), twice(_VISCOSITIES)),
             Moving(7, "y", (0, 1), here),
         ],
         readings=np.array(words),

@@ -59,8 +59,11 @@ def _characteristics(inviscid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shocks(feet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the minimiser jumps."""
-    k, i = np.nonzero(np.diff(feet, axis=1) > 0.5)
+    """Where the minimiser jumps: it leaves out places from which the characteristics have crossed."""
+    left, right = feet[:, :-1, None], feet[:, 1:, None]
+    skipped = left + (right - left) * np.linspace(0, 1, 33)
+    spread = 1 + 2 * _TIMES[:, None, None] * _curvature(skipped)
+    k, i = np.nonzero(spread.min(axis=2) < 0)
     return (_X[i] + _X[i + 1]) / 2, _TIMES[k]
 
 
@@ -86,7 +89,7 @@ def solution_panel() -> Panel:
         line(*rays, "characteristics", colour="#ffffff", width=1),
         dots(*shocks, "shocks", colour=ORANGE, size=6),
         line(_X[[0, -1]], [0, 0], "time t", colour=BLACK, dash="dash"),
-        line(_X, inviscid[0], "without viscosity", row=2, colour=BLACK, dash="dash"),
+        line(_X, inviscid[0], "u at ε = 0", row=2, colour=BLACK, dash="dash"),
         line(_X, u[0, 0], "u at ε", row=2, width=3),
         line(_X, _g(_X), "initial datum", row=2, colour=GREEN, dash="dot"),
         dots(_X, feet[0], row=3, colour=BLACK, size=6),

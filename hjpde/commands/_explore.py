@@ -12,7 +12,7 @@ from hjpde._terminal import Json, Precision, print_json, teller
 def explore(
     quick: Annotated[bool, typer.Option("--quick", help="Train the networks of the page only briefly.")] = False,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("hjpde-explore"),
-    precision: Precision = "float32",
+    precision: Precision = "float64",
     as_json: Json = False,
 ) -> None:
     """Makes a page on which one drags ε and t; it is one file, and needs no network."""
