@@ -42,7 +42,7 @@ class Curve:
     def linearised(self, point: Float[np.ndarray, "2"]) -> tuple[float, Float[np.ndarray, "2"]]:
         r"""$\varphi$ and $(\varphi_s, \varphi_{\log\varepsilon})$."""
         viscosity = float(np.exp(point[1]))
-        jet = self.crossings.jet(point[0], viscosity)
+        jet = self.crossings.jet(np.array(point[0]), viscosity)
         return float(jet.value), np.array([jet.ds, viscosity * jet.de])
 
     def path_through(self, s: float, log_viscosity: float) -> Path:
@@ -142,11 +142,11 @@ def singular_points(curve: Curve, paths: list[Path]) -> list[tuple[Kind, float, 
 
 def _singular_point_near(curve: Curve, guess: np.ndarray, within: float) -> tuple[Kind, float, float] | None:
     def crossing(point):
-        jet = curve.crossings.jet(point[0], point[1])
+        jet = curve.crossings.jet(np.array(point[0]), float(point[1]))
         return np.array([jet.ds, jet.de]), np.array([[jet.dss, jet.dse], [jet.dse, jet.dee]])
 
     def fold(point):
-        jet = curve.crossings.jet(point[0], point[1])
+        jet = curve.crossings.jet(np.array(point[0]), float(point[1]))
         return np.array([jet.value, jet.ds]), np.array([[jet.ds, jet.de], [jet.dss, jet.dse]])
 
     guess = np.array([guess[0], np.exp(guess[1])])
@@ -155,7 +155,7 @@ def _singular_point_near(curve: Curve, guess: np.ndarray, within: float) -> tupl
         point = newton(system, guess, within)
         if point is None:
             continue
-        jet = curve.crossings.jet(point[0], point[1])
+        jet = curve.crossings.jet(np.array(point[0]), float(point[1]))
         if abs(jet.value) <= _NEGLIGIBLE:
             bent = abs(jet.dss) > _SAME * abs(jet.dsss)
             if system is fold:

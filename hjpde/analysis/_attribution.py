@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Literal, final
+from typing import final
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +124,7 @@ def entropy_gradient(
     return gradients.reshape(X.shape)
 
 
-def critical_viscosity(n_neurons: int, dim: int, data: Literal["kinked", "smooth"] = "kinked") -> float:
+def critical_viscosity(n_neurons: int, dim: int, data: str = "kinked") -> float:
     r"""The viscosity at which neighbouring neurons begin to share points, in units where both range over order one.
 
     $N^{-1/d}$ for kinked data, as the source has it; $N^{-2/d}$ for smooth data, where the diffusion radius
@@ -133,7 +133,7 @@ def critical_viscosity(n_neurons: int, dim: int, data: Literal["kinked", "smooth
     **Arguments:**
 
     - `n_neurons`, `dim`: `N` and `d`, at least 1.
-    - `data`: the regularity of the initial datum.
+    - `data`: the regularity of the initial datum, `kinked` or `smooth`.
 
     **Raises:** `ValueError` if an argument is out of range.
     """

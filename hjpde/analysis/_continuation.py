@@ -58,9 +58,10 @@ class Branch:
 
     def at(self, viscosity: float) -> Float[np.ndarray, " K"]:
         """Where the branch passes a viscosity, by linear interpolation of its points."""
-        # A branch comes from below to the top of the range.
-        at_top = viscosity == self.viscosities.max()
-        above = self.viscosities >= viscosity if at_top else self.viscosities > viscosity
+        lowest, highest = self.viscosities.min(), self.viscosities.max()
+        # The range's ends went through a logarithm.
+        viscosity = next((edge for edge in (lowest, highest) if np.isclose(edge, viscosity, 1e-12, 0)), viscosity)
+        above = self.viscosities >= viscosity if viscosity == highest else self.viscosities > viscosity
         i = np.flatnonzero(above[1:] != above[:-1])
         share = (viscosity - self.viscosities[i]) / (self.viscosities[i + 1] - self.viscosities[i])
         return self.s[i] + share * (self.s[i + 1] - self.s[i])

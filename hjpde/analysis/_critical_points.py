@@ -222,10 +222,11 @@ def _rounding(crossings: Crossings, viscosity: float, s: np.ndarray) -> np.ndarr
 
 def _value_and_error(crossings: Crossings, viscosity: float, s: float) -> tuple[float, float]:
     """$\\varphi$ at a point, and a bound of its rounding error."""
-    at = np.array(s)
-    weights = np.exp(crossings.log_weights(at, viscosity))
-    error = _rounding(crossings, viscosity, at) * ((weights * np.abs(crossings.crossings)).sum() + 1)
-    return float(s - (weights * crossings.crossings).sum()), float(error)
+    at = np.array([s])
+    weights = np.exp(crossings.log_weights(at, viscosity))[0]
+    size = (weights * np.abs(crossings.crossings)).sum() + 1
+    value = s - (weights * crossings.crossings).sum()
+    return float(value), float(_rounding(crossings, viscosity, at)[0] * size)
 
 
 def _sure_sign(crossings: Crossings, viscosity: float, s: float) -> int:

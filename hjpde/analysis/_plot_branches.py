@@ -1,6 +1,6 @@
 """Figures of the entropy's critical points: along a segment, over the viscosity, and in the plane."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,9 +50,7 @@ def plot_critical_points(points: SegmentCriticalPoints, ax: "Axes | None" = None
     return ax
 
 
-def plot_entropy_branches(
-    branches: EntropyBranches, ax: "Axes | None" = None, *, quantity: Literal["entropy", "position"] = "entropy"
-) -> "Axes":
+def plot_entropy_branches(branches: EntropyBranches, ax: "Axes | None" = None, *, quantity: str = "entropy") -> "Axes":
     """The branches of critical points over the viscosity: maxima solid, minima dashed, with folds and pitchforks.
 
     **Arguments:**
