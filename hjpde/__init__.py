@@ -8,6 +8,7 @@ from . import hamiltonians as hamiltonians
 from . import initial_data as initial_data
 from . import problems as problems
 from . import solvers as solvers
+from . import training as training
 from ._compare import compare as compare
 from ._comparison import ComparisonReport as ComparisonReport
 from ._constraint import Constraint as Constraint

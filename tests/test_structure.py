@@ -69,7 +69,7 @@ STAIR = (
 # Modules that may use less than what is below them.
 ONLY = {
     "architectures": {"hamiltonians", "_types"},
-    "training": {"hamiltonians", "_types", "_progress", "_training_loop"},
+    "training": {"hamiltonians", "_compilation", "_plotting", "_progress", "_training_loop", "_types"},
     "landscape": {"hamiltonians", "_types", "_progress"},
 }
 
