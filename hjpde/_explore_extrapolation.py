@@ -8,8 +8,9 @@ from hjpde._plotting import BLACK, GREEN, ORANGE
 
 _ATOMS = np.array([-2.0, -1.2, -0.5, 0.3, 0.9, 1.5, 2.2])
 _HEIGHTS = np.array([0.1, 0.5, 0.2, 0.6, 0.1, 0.4, 0.3])
-_X = np.linspace(-8, 8, 193)
-_VISCOSITIES = np.geomspace(0.02, 2, 17)
+# Fine where the borders are, whose near-shocks are ε/|Wⱼ − Wₖ| wide.
+_X = np.concatenate([np.linspace(-8, -3.2, 16, endpoint=False), np.linspace(-3.2, 3.2, 161), np.linspace(3.5, 8, 16)])
+_VISCOSITIES = np.geomspace(0.05, 2, 17)
 _TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -54,7 +55,7 @@ def extrapolation_panel() -> Panel:
         look="Beyond the shaded support, widened by the diffusion radius √(2εt), f lies within ε log(1 + 6 exp(−Δ/ε)) "
         "of the line of the neuron that leads by Δ. Lower ε: the curvature gathers in near-shocks at the borders "
         "between neurons, of height (Wⱼ − Wₖ)²/4ε where no third has a share: for the two neighbours furthest apart "
-        f"{peaks[0, 2]:.3g} at ε = 0.02, t = 1, where {curvature[0, 2].max():.3g} is reached.",
+        f"{peaks[0, 2]:.3g} at ε = 0.05, t = 1, and {curvature[0, 2].max():.3g} is reached.",
         alternative="The layer against the dominant neuron's line with the support shaded; below, their distance with "
         "its bound, and the curvature.",
         sliders=(Slider("viscosity ε", _VISCOSITIES.tolist(), 8), Slider("time t", _TIMES, 2)),

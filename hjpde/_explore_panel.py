@@ -28,7 +28,7 @@ class Slider:
     """
 
     label: str
-    values: Sequence[float]
+    values: Sequence[int | float]
     start: int = 0
     decimals: int | None = None
 
