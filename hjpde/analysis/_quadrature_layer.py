@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
@@ -11,6 +12,7 @@ from hjpde.initial_data import Atoms, LogSumExp
 
 # Scores in one block of the table of points and neurons: 32 MB in float64.
 _BLOCK = 1 << 22
+_NODES = 4096
 
 
 def quadrature_grid(
@@ -72,8 +74,15 @@ def quadrature_layer(
 
 
 def heights_at(datum: Callable[..., ArrayLike], nodes: ArrayInput) -> np.ndarray:
-    """`g` at each of the nodes, in float64 as far as jax computes it."""
-    heights = np.asarray(jax.vmap(datum)(as_float_array(nodes, "nodes", 2)), float)
+    """`g` at each of the nodes, in float64 as far as jax computes it.
+
+    **Raises:** `ValueError` if `g` is no scalar or a NaN.
+    """
+    Y = np.asarray(nodes)
+    # Blocks of one size: jax compiles each operation of the datum once, not once for every number of nodes.
+    filled = np.pad(Y, ((0, -len(Y) % _NODES), (0, 0)), mode="edge")
+    blocks = [jax.vmap(datum)(jnp.asarray(filled[k : k + _NODES])) for k in range(0, len(filled), _NODES)]
+    heights = np.concatenate([np.asarray(block, float) for block in blocks])[: len(Y)]
     if heights.ndim != 1 or np.isnan(heights).any():
         raise ValueError(f"`datum` must return a scalar that is no NaN, got shape {heights.shape} at many points.")
     return heights

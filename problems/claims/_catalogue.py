@@ -4,14 +4,22 @@ import difflib
 from collections.abc import Sequence
 
 from ._claim import Claim
+from ._theory_activations import ACTIVATIONS
 from ._theory_identity import IDENTITY
 from ._theory_initial_data import INITIAL_DATA
 from ._theory_networks import NETWORKS
+from ._theory_rates import RATES
+from ._theory_trained_rates import TRAINED_RATES
+from ._theory_tropical import TROPICAL
 
 _SUBJECTS = (
     IDENTITY,
     INITIAL_DATA,
     NETWORKS,
+    ACTIVATIONS,
+    RATES,
+    TRAINED_RATES,
+    TROPICAL,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
