@@ -1,6 +1,6 @@
 """MNIST by a Gibbs classifier: atoms of ten classes, each class' probability the Gibbs mass of its atoms.
 
-    python benchmarks/gibbs_mnist.py FOLDER [--seeds 0 1 2] [--steps 10000] [--models FOLDER]
+    python benchmarks/gibbs_mnist.py FOLDER [--seeds 0 1 2] [--steps 5000] [--models FOLDER]
 
 `FOLDER` holds MNIST's four IDX files. One JSON object a seed: test accuracy, atoms, seconds and the load of the
 machine; the target is 0.982 with at most 2,000 atoms in 10 minutes on 2 cores. `--models` saves each fitted model.
@@ -69,7 +69,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=5_000)
     parser.add_argument("--models", type=pathlib.Path)
     arguments = parser.parse_args()
     dataset = load_mnist(arguments.folder)

@@ -62,9 +62,9 @@ def certified_radius(
     is convex, $s_c(x + \delta) \ge s_c + G_c \cdot \delta$. The class stays if for each other `k` an upper bound on
     $s_k(x + \delta)$ stays below that:
 
-    - `"row_norm"`: $r|G_c - G_k| + \tfrac{r^2}{2\varepsilon}\max_{j \in k}|W_j|^2 \le m_k$, the source's bound on the
-      curvature of $s_k$.
-    - `"diameter"`: the same with $\mathrm{diam}(W_k)^2/4$, Popoviciu's.
+    - `"row_norm"`: $r|G_c - G_k| + \tfrac{r^2}{\varepsilon}\max_j|W_j|^2 \le m_k$: what follows from the source's bound
+      on the remainder of a tangent alone, for both scores and over all neurons.
+    - `"diameter"`: $r|G_c - G_k| + \tfrac{r^2}{8\varepsilon}\mathrm{diam}(W_k)^2 \le m_k$, Popoviciu's, of class `k`.
     - `"local"`: the same with $\varepsilon \log\bigl(1 + \tfrac{r^2}{2\varepsilon^2}\lambda_k(r)\bigr)$ in place of the
       square where that is less. Here $\lambda_k(r) = \|\sum_j \pi_j e^{r|V_j|/\varepsilon} V_j V_j^\top\|_F$, with
       $V_j = W_j - G_k$ and the Gibbs weights of class `k`. For $s_k(x + \delta) - s_k - G_k \cdot \delta = \varepsilon
@@ -113,14 +113,14 @@ class _Slopes(eqx.Module):
     weights: Float[Array, "C K d"]
     gram: Float[Array, "C K K"]
     squares: Float[Array, "C K"]
-    largest: Float[Array, " C"]
+    largest: Scalar
     diameters: Float[Array, " C"]
     between: Float[Array, "C C"]
     slack: Scalar
 
     def __init__(self, classifier: GibbsClassifier, dtype: jnp.dtype):
         W, active = classifier.weights.astype(dtype), jnp.isfinite(classifier.biases)
-        self.largest = jnp.max(jnp.sum(W**2, axis=2), axis=1)
+        self.largest = jnp.max(jnp.sum(W**2, axis=2))
         count = jnp.sum(active)
         W = jnp.where(active[..., None], W - jnp.sum(W, axis=(0, 1))[None, None] / count, 0)
         self.weights, self.gram = W, jnp.einsum("ckd,cjd->ckj", W, W)
@@ -162,7 +162,7 @@ def _certify_point(
     scores = eps * jax.nn.logsumexp(z / eps, axis=1)
     c = jnp.argmax(scores)
     others = jnp.arange(len(scores)) != c
-    magnitude = jnp.sqrt(jnp.max(slopes.largest)) * jnp.linalg.norm(x) + jnp.max(jnp.where(b > -jnp.inf, jnp.abs(b), 0))
+    magnitude = jnp.sqrt(slopes.largest) * jnp.linalg.norm(x) + jnp.max(jnp.where(b > -jnp.inf, jnp.abs(b), 0))
     magnitude = magnitude + eps * jnp.log(float(b.shape[1]))
     rounding = (x.shape[0] + 8) * jnp.finfo(x.dtype).eps * magnitude
     margins = scores[c] - scores
@@ -187,7 +187,7 @@ def _certify_point(
         return _largest_radius(lambda r: jnp.all(jnp.where(others, rises(r) <= safe, True)), from_slopes)
 
     methods: dict[str, Callable[[], Scalar]] = {
-        "row_norm": lambda: by_curvature(slopes.largest / eps),
+        "row_norm": lambda: by_curvature(jnp.broadcast_to(2 * slopes.largest / eps, turns.shape)),
         "diameter": lambda: by_curvature(slopes.diameters / (4 * eps)),
         "local": locally,
         "slopes": lambda: from_slopes,
