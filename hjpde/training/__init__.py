@@ -1,5 +1,13 @@
 """Training itself as mechanics: with friction, layer by layer, as a field over the weights, and with its dual."""
 
+from ._bulk_boundary import boundary_lagrangian as boundary_lagrangian
+from ._bulk_boundary import bulk_cell as bulk_cell
+from ._bulk_boundary import bulk_lagrangian as bulk_lagrangian
+from ._bulk_boundary import euler_lagrange_residual as euler_lagrange_residual
+from ._bulk_boundary import first_drift as first_drift
+from ._bulk_boundary import lagrangian as lagrangian
+from ._bulk_boundary import layer_costates as layer_costates
+from ._bulk_boundary import momenta as momenta
 from ._conformal_symplectic import ConformalSymplecticState as ConformalSymplecticState
 from ._conformal_symplectic import Trajectory as Trajectory
 from ._conformal_symplectic import conformal_symplectic as conformal_symplectic
@@ -26,11 +34,29 @@ from ._energy_balance import EnergyBalance as EnergyBalance
 from ._energy_balance import action as action
 from ._energy_balance import energy_balance as energy_balance
 from ._energy_balance import plot_energy_balance as plot_energy_balance
+from ._energy_flow import EnergyFlow as EnergyFlow
+from ._energy_flow import energy_flow as energy_flow
+from ._energy_flow import layer_current as layer_current
+from ._energy_flow import layer_energy as layer_energy
+from ._energy_flow import plot_bulk_and_boundary as plot_bulk_and_boundary
+from ._energy_flow import plot_energy_flow as plot_energy_flow
+from ._energy_flow import plot_layer_currents as plot_layer_currents
 from ._gauge import GaugedDirac as GaugedDirac
 from ._gauge import GaugeField as GaugeField
 from ._gauge import covariant_generator as covariant_generator
+from ._interaction_graph import InteractionGraph as InteractionGraph
+from ._interaction_graph import bias_interaction_graph as bias_interaction_graph
+from ._interaction_graph import interaction_graph as interaction_graph
+from ._interaction_graph import plot_interaction_graph as plot_interaction_graph
 from ._klein_gordon import KleinGordon as KleinGordon
 from ._klein_gordon import klein_gordon_operator as klein_gordon_operator
+from ._neuron_coordinates import BiasCoordinates as BiasCoordinates
+from ._neuron_coordinates import NeuronCoordinates as NeuronCoordinates
+from ._neuron_coordinates import Perceptron as Perceptron
+from ._neuron_coordinates import neuron_motion as neuron_motion
+from ._neuron_coordinates import squared_error as squared_error
+from ._neuron_coordinates import to_bias_coordinates as to_bias_coordinates
+from ._neuron_coordinates import to_neuron_coordinates as to_neuron_coordinates
 from ._ring_network import ToyChain as ToyChain
 from ._wave_packets import SpaceTime as SpaceTime
 from ._wave_packets import plot_space_time as plot_space_time
