@@ -74,10 +74,10 @@ def heads_panel(split: Split, steps: int, progress: bool) -> Panel:
         name="heads",
         heading="Every attention head has a temperature",
         look=f"A head reads the eight rows of an image by Gibbs weights at the temperature ε = √{head}. As trained, "
-        f"{low} of {trained.size} heads have less entropy than a third of log 8 = {largest:.2f} nats (they pick rows) "
-        f"and {high} more than two thirds (they average). Raise ε: at {_FACTORS[-1]:.0f} times the trained one all "
+        f"of {trained.size} heads {low} stay below a third of log 8 = {largest:.2f} nats of entropy (they pick rows) "
+        f"and {high} above two thirds (they average). Raise ε: at {_FACTORS[-1]:.0f} times the trained one all "
         f"come to {100 * entropies[-1].mean() / largest:.0f} % of log 8, and {100 * accuracy[-1]:.0f} % of the images "
-        f"are right, of {100 * accuracy[start]:.0f} %.",
+        f"are told right, where {100 * accuracy[start]:.0f} % were.",
         alternative="Entropies of four heads in each of three layers; below, all of them over the temperature.",
         sliders=(Slider(f"temperature ε of all heads, in units of √{head}", _FACTORS.tolist(), start),),
         traces=[*thirds, *heads, *curves, marker],
