@@ -6,6 +6,7 @@ from typing import Any
 from . import architectures as architectures
 from . import hamiltonians as hamiltonians
 from . import initial_data as initial_data
+from . import landscape as landscape
 from . import problems as problems
 from . import solvers as solvers
 from . import training as training

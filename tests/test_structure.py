@@ -70,7 +70,7 @@ STAIR = (
 ONLY = {
     "architectures": {"hamiltonians", "_types"},
     "training": {"hamiltonians", "_compilation", "_plotting", "_progress", "_training_loop", "_types"},
-    "landscape": {"hamiltonians", "_types", "_progress"},
+    "landscape": {"hamiltonians", "_compilation", "_plotting", "_progress", "_types"},
 }
 
 PLACES = {name: rank for rank, names in enumerate(reversed(STAIR)) for name in names}
