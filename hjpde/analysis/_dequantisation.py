@@ -111,6 +111,6 @@ def plot_dequantisation_gap(result: DequantisationGap, ax: "Axes | None" = None)
     ax.axhline(ceiling, color=BLACK, linestyle="--", linewidth=1, label="log N")
     ax.set_xlabel("margin Δ/ε of the largest score")
     ax.set_ylabel("gap (f_ε − max z)/ε")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="upper right")
     tidy(ax, "both")
     return ax
