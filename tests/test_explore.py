@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.special import entr, softmax
 
-from hjpde._explore_job import CLOSED_FORMS, FILE
-from hjpde._explore_page import page
-from hjpde._explore_panel import Moving, Panel, Row, Slider, encoded, frames, stacked
-from hjpde._explore_points import two_clusters
+from hjpde.explore._job import CLOSED_FORMS, FILE
+from hjpde.explore._page import page
+from hjpde.explore._panel import Moving, Panel, Row, Slider, encoded, frames, stacked
+from hjpde.explore._points import two_clusters
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MOST_BYTES = 8_000_000

@@ -20,7 +20,7 @@ def explore(
 
     with jax.enable_x64(precision == "float64"):
         with output_folder(out) as folder:
-            from hjpde._explore_job import FILE, run_explore, summary, write_explore
+            from hjpde.explore._job import FILE, run_explore, summary, write_explore
 
             assert folder is not None
             made = run_explore(quick, progress=True, say=teller())
