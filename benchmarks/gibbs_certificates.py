@@ -71,7 +71,7 @@ def run(classifier, dataset, points, pairs):
     ball = analysis.curvature_bounds(layer, X, best, key=key, steps=1)
     found = analysis.attack(classifier, X, best, key=key)
     entropy = gibbs_entropy(X, layer.weights, layer.biases, layer.viscosity)
-    medians = {row["name"]: row["median"] for row in result.table()}
+    medians = {name: float(np.median(radii)) for name, radii in result.certificates.radii.items()}
     return {
         "viscosity": float(classifier.viscosity),
         "accuracy": float(np.mean(predictions == y_test)),

@@ -8,7 +8,7 @@ import pytest
 import hjpde
 from hjpde import analysis
 
-TOLERANCE = 1e-9 if jax.config.jax_enable_x64 else 1e-3
+TOLERANCE = 1e-9 if jnp.result_type(float) == jnp.float64 else 1e-3
 
 
 def layer_of(seed, N=12, d=3, viscosity=0.3):
