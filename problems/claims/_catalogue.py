@@ -9,6 +9,8 @@ from ._theory_identity import IDENTITY
 from ._theory_initial_data import INITIAL_DATA
 from ._theory_networks import NETWORKS
 from ._theory_rates import RATES
+from ._theory_robustness import ROBUSTNESS
+from ._theory_trained_curvature import TRAINED_CURVATURE
 from ._theory_trained_rates import TRAINED_RATES
 from ._theory_tropical import TROPICAL
 
@@ -20,6 +22,8 @@ _SUBJECTS = (
     RATES,
     TRAINED_RATES,
     TROPICAL,
+    ROBUSTNESS,
+    TRAINED_CURVATURE,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
