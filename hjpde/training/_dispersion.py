@@ -144,6 +144,6 @@ def plot_dispersion(
     ax.plot(measured.k, measured.frequencies, "o", ms=3.5, mfc=SKY, mec=BLACK, mew=0.4, label="one-step matrix")
     ax.set_xlabel("wavenumber k [1/length]")
     ax.set_ylabel("frequency ω [1/time]")
-    ax.set_ylim(0, 1.25 * measured.frequencies.max())
+    ax.set_ylim(0, 1.5 * measured.frequencies.max())
     ax.legend(frameon=False, fontsize=8)
     return ax
