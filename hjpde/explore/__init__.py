@@ -1,1 +1,1 @@
-"""The page that `hjpde explore` makes: one file a panel, their parts in `_panel.py`, what is around them in `_page.py`."""
+"""The page that `hjpde explore` makes: a file a panel, their parts in `_panel.py`, what is around in `_page.py`."""
