@@ -24,8 +24,8 @@ def _half(fit) -> float:
 
 
 def _generalisation(setting: Setting) -> Evidence:
-    sizes = (64, 128, 256, 512, 1024, 2048) if setting.full else (32, 64, 128, 256)
-    repeats, steps = (6, 2000) if setting.full else (6, 500)
+    sizes = (64, 128, 256, 512, 1024) if setting.full else (32, 64, 128, 256)
+    repeats, steps = (4, 1000) if setting.full else (6, 500)
     cases = {"one layer, |x|": (_cone, 1), "one layer, ||x| − 1|": (_valley, 1), "two layers, ||x| − 1|": (_valley, 2)}
     dimensions = (1, 2) if setting.full else (1,)
     fits = {
@@ -91,7 +91,7 @@ def _width_scaling(setting: Setting) -> Evidence:
 def _double_descent(setting: Setting) -> Evidence:
     if setting.full:
         sweep = interpolation_sweep(
-            _valley, 2, (2, 3, 4, 6, 7, 8, 12, 16, 32, 64), samples=42, noise=0.5, seeds=8, steps=6000
+            _valley, 2, (2, 3, 4, 6, 7, 8, 12, 16, 32, 64), samples=42, noise=0.5, seeds=6, steps=4000
         )
     else:
         sweep = interpolation_sweep(_valley, 2, (2, 3, 4, 6, 8, 12), samples=24, noise=0.5, seeds=4, steps=2000)
