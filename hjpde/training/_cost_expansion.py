@@ -10,8 +10,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from hjpde._plotting import BLUE, new_figure, tidy
+from hjpde._plotting import BLUE, tidy
 from hjpde._types import ArrayInput, Scalar, as_float_array, require_finite
+
+from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,11 +102,13 @@ def plot_remainder(remainder: RemainderOrder, ax: "Axes | None" = None) -> "Axes
 
     **Arguments:** `remainder`, from `remainder_order`; `ax`, or `None` for new axes. **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax, "both")
     sizes, errors = remainder.sizes, remainder.remainders
     ax.loglog(sizes, errors, "o-", color=BLUE, label=f"order {remainder.order:.2f}")
     ax.loglog(sizes, 0.5 * errors[0] * (sizes / sizes[0]) ** 3, "k:", label="slope 3")
+    ax.set_xticks(sizes, [f"{size:.2g}" for size in sizes])
+    ax.minorticks_off()
     ax.set_xlabel("size of the displacement |δ|")
     ax.set_ylabel("|cost − quadratic expansion|")
     ax.legend(frameon=False, fontsize=8)

@@ -9,8 +9,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Num, PyTree
 
-from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, new_figure, tidy
+from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, tidy
 from hjpde._types import ArrayInput
+
+from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,7 +135,7 @@ def plot_dispersion(
 
     **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax)
     if mass is not None:
         ax.plot(measured.k, np.hypot(speed * measured.k, mass), "--", color=ORANGE, label="continuum, √(c²k² + m²)")

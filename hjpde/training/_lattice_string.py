@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import BLUE, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, ORANGE, tidy
+
+from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +70,7 @@ def plot_lattice_string(string: LatticeString, ax: "Axes | None" = None) -> "Axe
 
     **Arguments:** `string`, from `lattice_string`; `ax`, or `None` for new axes. **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax)
     ax.plot(string.k, np.sqrt(string.string), "--", color=ORANGE, label="string")
     ax.plot(string.k, np.sqrt(np.maximum(string.lattice, 0)), "o", ms=4, color=BLUE, label="masses on springs")

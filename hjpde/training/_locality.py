@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 from jaxtyping import PyTree
 
-from hjpde._plotting import BLUE, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, ORANGE, tidy
 from hjpde._types import ArrayInput
 
+from ._axes import given_or_new
 from ._cost_expansion import expand_cost
 from ._ring_network import ToyChain
 
@@ -87,7 +88,7 @@ def plot_locality(found: dict[str, Locality], ax: "Axes | None" = None) -> "Axes
 
     **Arguments:** `found`, from `cost_locality`, by name; `ax`, or `None` for new axes. **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax)
     for i, (name, locality) in enumerate(found.items()):
         distances, last = locality.distances, locality.distances.max()

@@ -10,10 +10,11 @@ import scipy.signal
 from jaxtyping import Array, Float
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLUE, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, ORANGE, tidy
 from hjpde._training_loop import train
 from hjpde._types import ArrayInput, Scalar, as_float_array, positive_scalar, require_finite
 
+from ._axes import given_or_new
 from ._duality import Newtonian
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def recover_field(observations: ArrayInput, *, spacing: float, step: float, iter
     r"""Fits the mass, the neighbours' coupling and the self-coupling of a network to its observed trajectories.
 
     A step is $\varphi_{t+1} - 2\varphi_t + \varphi_{t-1} = \varepsilon^2(c^2\Delta_a - m^2)\varphi_t -
-    \varepsilon^2\lambda\varphi_t^3$, which is linear in $m^2$, $c^2$ and $\lambda$: regression gives a first
-    guess, exact without noise and biased with it; so it is tried on smoothed observations as well, and the guess whose
-    trajectories are nearest is taken. From there L-BFGS of `optax` moves the three together with each trajectory's start, until the
-    whole trajectories, stepped by activation and learning, fit best.
+    \varepsilon^2\lambda\varphi_t^3$, which is linear in $m^2$, $c^2$ and $\lambda$: regression gives a first guess,
+    exact without noise and biased with it. It is tried on smoothed observations as well, and the guess whose
+    trajectories are nearest is taken. From there L-BFGS of `optax` moves the three together with each trajectory's
+    start, until the whole trajectories, stepped by activation and learning, fit best.
 
     **Arguments:**
 
@@ -121,7 +122,7 @@ def plot_recovery(recovered: RecoveredField, ax: "Axes | None" = None, *, site: 
 
     **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax)
     t = recovered.step * np.arange(recovered.observed.shape[1])
     ax.plot(t, recovered.observed[0, :, site], "o", ms=3, color=ORANGE, label="observed")

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import BLUE, GREEN, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
 from hjpde._types import ArrayInput
 
+from ._axes import given_or_new
 from ._locality import cost_locality
 from ._ring_network import ToyChain
 
@@ -79,7 +80,7 @@ def plot_staggered_mode(mode: StaggeredMode, ax: "Axes | None" = None) -> "Axes"
 
     **Arguments:** `mode`, from `staggered_mode`; `ax`, or `None` for new axes. **Returns:** the axes.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax)
     ax.plot(mode.t, mode.field, "--", color=ORANGE, label="smooth wave, by the field's equation")
     ax.plot(mode.t, mode.smooth, "o-", ms=3, color=BLUE, label="smooth wave, in training")

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLUE, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, ORANGE, tidy
 from hjpde._types import ArrayInput, Scalar
 
+from ._axes import given_or_new
 from ._ring_network import Field, ToyChain
 from ._synaptic_couplings import SynapticCouplings, synaptic_couplings
 
@@ -110,13 +111,15 @@ def plot_action(comparison: ActionComparison, ax: "Axes | None" = None, *, label
 
     **Returns:** the axes, so that a second comparison can be drawn on them.
     """
-    ax = new_figure(5.6, 3.8)[1] if ax is None else ax
+    ax = given_or_new(ax)
     tidy(ax, "both")
     a, errors = comparison.spacings, comparison.errors
     look = {"color": ORANGE, "marker": "s"} if ax.lines else {"color": BLUE, "marker": "o"}
     ax.loglog(a, errors, linestyle="-", label=f"{label} order {comparison.order:.2f}".strip(), **look)
     if len(ax.lines) == 1:
         ax.loglog(a, 0.4 * errors[0] * (a / a[0]) ** 4, "k:", label="slope 4")
+    ax.set_xticks(a, [f"{spacing:.3f}" for spacing in a])
+    ax.minorticks_off()
     ax.set_xlabel("spacing of the sites a [length]")
     ax.set_ylabel("|network − integral| / network")
     ax.legend(frameon=False, fontsize=8)

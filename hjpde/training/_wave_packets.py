@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import new_figure
-
+from ._axes import given_or_new
 from ._dirac import Dirac, dirac_generator
 from ._dispersion import lattice_frequency, wavenumbers
 from ._duality import evolve
@@ -88,13 +87,13 @@ def spinor_packet(
       in the first component; both energies interfere, and the packet trembles and splits.
     """
     x, envelope, spacing = _envelope(sites, length, wavenumber, width)
-    psi = np.stack([envelope, np.zeros_like(envelope)])
+    psi: np.ndarray = np.stack([envelope, np.zeros_like(envelope)])
     if one_energy:
         energies, modes = np.linalg.eigh(1j * np.asarray(dirac_generator(sites, spacing=spacing, mass=mass), complex))
         kept = modes[:, energies > 0]
         psi = (kept @ (kept.conj().T @ psi.reshape(-1))).reshape(psi.shape)
     network = Dirac(sites, spacing=spacing, step=step, mass=mass)
-    density = (np.asarray(evolve(network, psi.real.copy(), steps)) ** 2).sum(1)
+    density = (np.asarray(evolve(network, np.real(psi), steps)) ** 2).sum(1)
     ends = lattice_frequency(wavenumber + np.array([-1e-4, 1e-4]), "cayley", spacing=spacing, step=step, mass=mass)
     velocity = float(np.diff(ends)[0] / 2e-4)
     return SpaceTime(x, step * np.arange(steps + 1), density, "density ψ₁² + ψ₂²", velocity, length / 4)
@@ -107,7 +106,7 @@ def plot_space_time(packet: SpaceTime, ax: "Axes | None" = None) -> "Axes":
 
     **Returns:** the axes.
     """
-    ax = new_figure(4.8, 4.0)[1] if ax is None else ax
+    ax = given_or_new(ax, 4.8, 4.0)
     signed = bool(packet.values.min() < 0)
     reach = float(np.abs(packet.values).max())
     image = ax.pcolormesh(
