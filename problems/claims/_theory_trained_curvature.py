@@ -163,12 +163,14 @@ def _principal_components(X: np.ndarray, count: int) -> np.ndarray:
 
 
 def _images(dataset: Dataset, components: int, setting: Setting):
-    steps = 5000 if setting.full else 300
-    X = _principal_components(np.asarray(dataset.X, float), components)
-    parameters, errors = _trained(
-        X, dataset.y.astype(float), 128, _IMAGES, 1, steps, 0.005, 256, True, 0.1 / components**0.5
-    )
-    points = X[np.random.default_rng(0).permutation(len(X))[: 300 if setting.full else 60]]
+    order = np.random.default_rng(0).permutation(len(dataset.X))
+    if not setting.full:
+        # Of one size for both data sets, which then share a compiled function.
+        order, components = order[:1300], 20
+    X, y = _principal_components(np.asarray(dataset.X[order], float), components), dataset.y[order].astype(float)
+    steps, scale = 5000 if setting.full else 200, 0.1 / components**0.5
+    parameters, errors = _trained(X, y, 128, _IMAGES, 1, steps, 0.005, 256, True, scale)
+    points = X[: 300 if setting.full else 60]
     measured, bounds = [], []
     for i, eps in enumerate(_IMAGES):
         W, b, a = parameters["W"][i, 0], parameters["b"][i, 0], abs(parameters["a"][i, 0])
