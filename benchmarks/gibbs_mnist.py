@@ -3,7 +3,8 @@
     python benchmarks/gibbs_mnist.py FOLDER [--seeds 0 1 2] [--steps 5000] [--models FOLDER]
 
 `FOLDER` holds MNIST's four IDX files. One JSON object a seed: test accuracy, atoms, seconds, those of all cores, and
-the load of the machine; the target is 0.982 with at most 2,000 atoms in 10 minutes on 2 cores. `--models` saves each fitted model.
+the load of the machine; the target is 0.982 with at most 2,000 atoms in 10 minutes on 2 cores. `--models` saves each
+fitted model.
 """
 
 import argparse
