@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from ._claim import Claim
 from ._theory_activations import ACTIVATIONS
+from ._theory_attribution import ATTRIBUTION
+from ._theory_folds import FOLDS
 from ._theory_identity import IDENTITY
 from ._theory_initial_data import INITIAL_DATA
 from ._theory_networks import NETWORKS
@@ -19,6 +21,8 @@ _SUBJECTS = (
     INITIAL_DATA,
     NETWORKS,
     ACTIVATIONS,
+    ATTRIBUTION,
+    FOLDS,
     RATES,
     TRAINED_RATES,
     TROPICAL,
