@@ -65,7 +65,7 @@ def conformal_symplectic_step(
         276-300. G. França, J. Sulam, D. Robinson and R. Vidal, *Conformal symplectic and relativistic optimization*,
         Journal of Statistical Mechanics (2020) 124008.
     """
-    _require_form(form)
+    require_form(form)
     h = step_size
     if form == "heavy ball":
         velocity = _kicked(_damped(velocity, dynamics.friction, h), h, dynamics.gradient(t, theta))
@@ -102,7 +102,7 @@ def simulate(
 
     **Raises:** `ValueError` if an argument is out of range or `theta` holds nothing to train.
     """
-    _require_form(form)
+    require_form(form)
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1, got {steps}.")
     velocity = at_rest(theta) if velocity is None else velocity
@@ -194,7 +194,7 @@ def from_heavy_ball(momentum: ScalarLike, learning_rate: ScalarLike) -> tuple[fl
 
 def _damped(velocity: PyTree, friction: ScalarLike, h: ScalarLike) -> PyTree:
     """Friction alone, for a time `h`, exactly."""
-    return jax.tree.map(lambda v: jnp.exp(-friction * h).astype(v.dtype) * v, velocity)
+    return jax.tree.map(lambda v: jnp.exp(-jnp.asarray(friction) * h).astype(v.dtype) * v, velocity)
 
 
 def _kicked(velocity: PyTree, h: ScalarLike, gradient: PyTree) -> PyTree:
@@ -207,6 +207,6 @@ def _always(value: float, count: Any) -> float:
     return value
 
 
-def _require_form(form: str) -> None:
+def require_form(form: str) -> None:
     if form not in FORMS:
         raise ValueError(f"`form` must be one of {FORMS}, got {form!r}.")
