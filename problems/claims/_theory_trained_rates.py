@@ -61,8 +61,7 @@ def _generalisation(setting: Setting) -> Evidence:
 
 def _width_scaling(setting: Setting) -> Evidence:
     if setting.full:
-        options = {"samples": 1000, "seeds": 5, "steps": 3000, "learning_rate": 0.006}
-        fits = width_scaling(_cone, 1, (10, 25, 50, 100, 200), **options)
+        fits = width_scaling(_cone, 1, (10, 18, 32, 56, 100), samples=400, seeds=2, steps=2000, learning_rate=0.01)
     else:
         fits = width_scaling(_cone, 1, (4, 6, 8, 12, 16, 24), samples=64)
     tied, fixed, narrow = fits["tied"], fits["fixed"], fits["narrow"]
