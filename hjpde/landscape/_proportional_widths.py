@@ -228,9 +228,19 @@ def _solution(
 ) -> ReplicaSymmetric:
     g, q, r, o = state
     if result != RESULTS.successful:
-        nothing = np.full(network.depth + 1, np.nan)
+        nothing = np.full((network.depth + 1, 2), math.nan)
         return ReplicaSymmetric(
-            beta, *[math.nan] * 3, nothing, nothing, np.stack([nothing] * 2, 1), math.nan, result, residual, sweeps
+            beta=beta,
+            energy=math.nan,
+            entropy=math.nan,
+            free_energy=math.nan,
+            overlaps=nothing[:, 0],
+            diagonals=nothing[:, 0],
+            duals=nothing,
+            replicon=math.nan,
+            result=result,
+            residual=residual,
+            sweeps=sweeps,
         )
     alphas = np.array(network.widths)
     values = np.array([layer.value for layer in layers])
