@@ -107,9 +107,7 @@ def training_modes(
         top, bottom = {"largest": (count, 0), "smallest": (0, count)}.get(which, ((count + 1) // 2, count // 2))
         curvatures = np.concatenate([curvatures[:bottom], curvatures[flat.size - top :]])
     else:
-        hessian: Any = LinearOperator(
-            (flat.size,) * 2, matvec=lambda v: np.asarray(product(v.ravel())), dtype=flat.dtype
-        )
+        hessian = _operator((flat.size,) * 2, matvec=lambda v: np.asarray(product(v.ravel())), dtype=flat.dtype)
         start = np.random.default_rng(0).normal(size=flat.size).astype(flat.dtype)
         curvatures = eigsh(hessian, k=count, which=ends[which], v0=start, return_eigenvectors=False)
     return mode_rates(curvatures, float(dynamics.friction))
