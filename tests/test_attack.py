@@ -67,9 +67,9 @@ def test_figure(getkey):
     classifier, X = classifier_of(5), np.random.default_rng(5).normal(size=(30, 3))
     found = analysis.attack(classifier, X, 0.5, key=getkey())
     axes = analysis.plot_attack(found)
-    assert analysis.plot_attack(found, axes) is axes
     kept, broken = np.bincount(found.broken, minlength=2)
     assert axes.get_legend_handles_labels()[1] == [f"kept: {kept}", f"broken: {broken}"]
+    assert analysis.plot_attack(found, axes) is axes
 
 
 @pytest.mark.parametrize(
