@@ -1,25 +1,26 @@
 """Networks whose neurons are a real two-component Dirac spinor on a ring."""
 
-from typing import Literal, final, get_args
+from typing import final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from hjpde._types import Scalar, ScalarLike, positive_scalar
+from hjpde._types import Scalar, ScalarLike, is_concrete, positive_scalar
 
 from ._duality import AbstractLearningSystem
 
-Propagator = Literal["cayley", "exponential"]
+PROPAGATORS = ("cayley", "exponential")
 
 
-def forward_shift(sites: int) -> Float[Array, "N N"]:
+def forward_shift(sites: int) -> np.ndarray:
     """The matrix that reads a field one site further on a ring."""
-    return jnp.roll(jnp.eye(sites), 1, 1)
+    return np.roll(np.eye(sites), 1, 1)
 
 
-def dirac_generator(sites: int, *, spacing: ScalarLike, mass: ScalarLike) -> Float[Array, "2N 2N"]:
+def dirac_generator(sites: int, *, spacing: ScalarLike, mass: ScalarLike) -> Float[Array, "n n"]:
     r"""The generator of $\dot\psi = G\psi$ with central differences,
 
     $$G = -\sigma_3 \otimes D_c - m\,(i\sigma_2) \otimes 1, \qquad G^\top = -G, \qquad G^2 = D_c^2 - m^2.$$
@@ -31,11 +32,11 @@ def dirac_generator(sites: int, *, spacing: ScalarLike, mass: ScalarLike) -> Flo
     **Raises:** `ValueError` for too few sites or a `spacing` that is not positive.
     """
     _check_sites(sites)
-    a = positive_scalar(spacing, "spacing", jnp.result_type(float))
-    shift = forward_shift(sites)
-    difference, one = (shift - shift.T) / (2 * a), jnp.eye(sites)
-    m = jnp.asarray(mass, one.dtype)
-    return jnp.block([[-difference, -m * one], [m * one, difference]])
+    dtype = jnp.result_type(float)
+    a, m = positive_scalar(spacing, "spacing", dtype), jnp.asarray(mass, dtype)
+    shift, sigma_3, i_sigma_2 = forward_shift(sites), np.diag([1, -1]), np.array([[0, 1], [-1, 0]])
+    kinetic = jnp.asarray(np.kron(sigma_3, shift - shift.T) / 2, dtype)
+    return -kinetic / a - m * jnp.asarray(np.kron(i_sigma_2, np.eye(sites)), dtype)
 
 
 @final
@@ -48,7 +49,7 @@ class Dirac(eqx.Module):
     $ka = \pi$ lives a second particle, the doubler.
     """
 
-    weights: Float[Array, "2N 2N"]
+    weights: Float[Array, "n n"]
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Dirac(eqx.Module):
         spacing: ScalarLike,
         step: ScalarLike,
         mass: ScalarLike,
-        propagator: Propagator = "cayley",
+        propagator: str = "cayley",
     ):
         r"""**Arguments:**
 
@@ -68,7 +69,7 @@ class Dirac(eqx.Module):
 
         **Raises:** `ValueError` for an unknown propagator, too few sites, or lengths that are not positive.
         """
-        if propagator not in get_args(Propagator):
+        if propagator not in PROPAGATORS:
             raise ValueError(f"`propagator` must be 'cayley' or 'exponential', got {propagator!r}.")
         generator = dirac_generator(sites, spacing=spacing, mass=mass)
         eps = positive_scalar(step, "step", generator.dtype)
@@ -81,7 +82,7 @@ class Dirac(eqx.Module):
 
 def cayley(generator: Array, step: Scalar) -> Array:
     """The Cayley form of `exp(step * generator)`: orthogonal, or unitary, for an antisymmetric generator."""
-    one = jnp.eye(generator.shape[0], dtype=generator.dtype)
+    one = jnp.asarray(np.eye(generator.shape[0]), generator.dtype)
     return jnp.linalg.solve(one - step / 2 * generator, one + step / 2 * generator)
 
 
@@ -108,12 +109,12 @@ class StaggeredDirac(AbstractLearningSystem):
         dtype = jnp.result_type(float)
         a, eps = positive_scalar(spacing, "spacing", dtype), positive_scalar(step, "step", dtype)
         m = jnp.asarray(mass, dtype)
-        one = jnp.eye(sites, dtype=dtype)
-        coupling = eps * ((forward_shift(sites) - one) / a + m * one)
+        one, shift = jnp.asarray(np.eye(sites), dtype), jnp.asarray(forward_shift(sites), dtype)
+        coupling = eps * ((shift - one) / a + m * one)
         # The symbol (e^{ika} - 1)/a + m is largest in modulus at one of the two ends of the zone.
         largest = eps * jnp.maximum(jnp.abs(m), jnp.abs(m - 2 / a))
         message = "The step is unstable: `step` times the largest energy max(m, |m - 2/a|) must be below 2."
-        if not isinstance(largest, jax.core.Tracer) and not float(largest) < 2:
+        if is_concrete(largest) and not float(largest) < 2:
             raise ValueError(f"{message[:-1]}, got {float(largest):.4g}.")
         self.coupling = eqx.error_if(coupling, largest >= 2, message)
 

@@ -1,7 +1,7 @@
 """One-step matrices of networks on a ring, and their frequencies against those of a lattice and of the continuum."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from ._axes import given_or_new
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Scheme = Literal["klein-gordon", "cayley", "exponential", "staggered"]
+SCHEMES = ("klein-gordon", "cayley", "exponential", "staggered")
 
 
 def one_step_matrix(network: Callable[[Any], Any], state: PyTree) -> Num[Array, "n n"]:
@@ -36,7 +36,7 @@ def wavenumbers(sites: int, spacing: float) -> np.ndarray:
 
 
 def lattice_frequency(
-    k: ArrayInput, scheme: Scheme, *, spacing: float, step: float, mass: float, speed: float = 1.0
+    k: ArrayInput, scheme: str, *, spacing: float, step: float, mass: float, speed: float = 1.0
 ) -> np.ndarray:
     r"""The frequency $\omega(k)$ at which a network's modes turn, in closed form.
 
@@ -51,8 +51,8 @@ def lattice_frequency(
 
     **Raises:** `ValueError` for an unknown scheme, or where $\varepsilon E > 2$, an unstable step.
     """
-    if scheme not in get_args(Scheme):
-        raise ValueError(f"`scheme` must be one of {', '.join(get_args(Scheme))}, got {scheme!r}.")
+    if scheme not in SCHEMES:
+        raise ValueError(f"`scheme` must be one of {', '.join(SCHEMES)}, got {scheme!r}.")
     k, half = np.asarray(k, float), np.sin(np.asarray(k, float) * spacing / 2) ** 2 * 4 / spacing**2
     squared = {
         "klein-gordon": mass**2 + speed**2 * half,
@@ -60,12 +60,12 @@ def lattice_frequency(
     }.get(scheme, mass**2 + np.sin(k * spacing) ** 2 / spacing**2)
     energy = np.sqrt(squared)
     if scheme == "exponential":
-        return energy
+        return np.asarray(energy)
     if scheme == "cayley":
-        return 2 / step * np.arctan(step * energy / 2)
+        return np.asarray(2 / step * np.arctan(step * energy / 2))
     if np.any(step * energy > 2):
         raise ValueError(f"`step` = {step:g} is unstable: `step` times the energy must be at most 2.")
-    return 2 / step * np.arcsin(step * energy / 2)
+    return np.asarray(2 / step * np.arcsin(step * energy / 2))
 
 
 @final
@@ -124,7 +124,7 @@ def plot_dispersion(
     measured: Dispersion,
     ax: "Axes | None" = None,
     *,
-    scheme: Scheme | None = None,
+    scheme: str | None = None,
     mass: float | None = None,
     speed: float = 1.0,
 ) -> "Axes":

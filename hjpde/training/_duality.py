@@ -63,12 +63,7 @@ class LearningSystem(AbstractLearningSystem):
 
         - `activation`: $f(\varphi, \beta)$, differentiable in $\beta$.
         - `hamiltonian`: the loss $H(\varphi', \beta)$, a scalar.
-
-        **Raises:** `ValueError` if one of them is no function.
         """
-        for name, function in (("activation", activation), ("hamiltonian", hamiltonian)):
-            if not callable(function):
-                raise ValueError(f"`{name}` must be a function of (phi, beta), got {type(function).__name__}.")
         self.activation, self.hamiltonian = activation, hamiltonian
 
     def activate(self, phi: Float[Array, "..."], beta: Float[Array, "..."]) -> Float[Array, "..."]:

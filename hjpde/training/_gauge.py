@@ -4,6 +4,7 @@ from typing import final
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from hjpde._types import ArrayInput, Scalar, ScalarLike, as_float_array, positive_scalar, require_finite
@@ -48,7 +49,7 @@ class GaugeField(eqx.Module):
         return GaugeField(self.spatial - (jnp.roll(theta, -1) - theta) / a, self.temporal - (later - theta) / eps)
 
 
-def covariant_generator(field: GaugeField, *, spacing: ScalarLike, mass: ScalarLike) -> Complex[Array, "2N 2N"]:
+def covariant_generator(field: GaugeField, *, spacing: ScalarLike, mass: ScalarLike) -> Complex[Array, "n n"]:
     r"""The generator $-\sigma_3 \otimes D_A - m\,(i\sigma_2) \otimes 1$ with the covariant central difference
 
     $$(D_A \psi)_j = \frac{e^{iaA_{x,j}} \psi_{j+1} - e^{-iaA_{x,j-1}} \psi_{j-1}}{2a},$$
@@ -57,9 +58,10 @@ def covariant_generator(field: GaugeField, *, spacing: ScalarLike, mass: ScalarL
     """
     a = positive_scalar(spacing, "spacing", field.spatial.dtype)
     sites = field.spatial.shape[0]
-    hop = jnp.exp(1j * a * field.spatial)[:, None] * forward_shift(sites)
-    difference, one = (hop - hop.conj().T) / (2 * a), jnp.eye(sites)
-    return jnp.block([[-difference, -mass * one], [mass * one, difference]])
+    hop = jnp.exp(1j * a * field.spatial)[:, None] * jnp.asarray(forward_shift(sites), a.dtype)
+    difference, one = (hop - hop.conj().T) / (2 * a), jnp.asarray(np.eye(sites), a.dtype)
+    m = jnp.asarray(mass, a.dtype)
+    return jnp.block([[-difference, -m * one], [m * one, difference]])
 
 
 @final
@@ -71,7 +73,7 @@ class GaugedDirac(eqx.Module):
     the later angles.
     """
 
-    weights: Complex[Array, "2N 2N"]
+    weights: Complex[Array, "n n"]
     phases: Complex[Array, " N"]
 
     def __init__(self, field: GaugeField, *, spacing: ScalarLike, step: ScalarLike, mass: ScalarLike):

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from hjpde._plotting import BLUE, ORANGE, tidy
-from hjpde._types import ArrayInput
+from hjpde._types import ArrayInput, ScalarLike, known_number
 
 from ._axes import given_or_new
 from ._cost_expansion import expand_cost
@@ -39,14 +39,17 @@ class Locality(NamedTuple):
         block = np.abs(self.hessian[rows, columns])
         return float(self.distances[rows, columns][block > threshold * np.abs(self.hessian).max()].max(initial=0))
 
-    def fraction_beyond(self, reach: float) -> float:
+    def fraction_beyond(self, reach: ScalarLike) -> float:
         """The share of the matrix (of its squared entries) between parameters more than `reach` apart."""
         squares = self.hessian**2
-        return float(squares[self.distances > reach].sum() / squares.sum())
+        return float(squares[self.distances > known_number(reach, "reach")].sum() / squares.sum())
 
 
 def cost_locality(
-    cost: Callable[[Any], Any], parameters: PyTree, positions: ArrayInput | None = None, period: float | None = None
+    cost: Callable[[Any], Any],
+    parameters: PyTree,
+    positions: ArrayInput | None = None,
+    period: ScalarLike | None = None,
 ) -> Locality:
     """The second derivatives of the cost of any network, with its parameters put on a line or a ring.
 
@@ -65,9 +68,10 @@ def cost_locality(
     places = np.arange(len(hessian)) if positions is None else np.asarray(positions)
     if places.shape != hessian.shape[:1]:
         raise ValueError(f"`positions` must have shape {hessian.shape[:1]}, got {places.shape}.")
-    if period is not None and not np.all((places >= 0) & (places < period)):
-        raise ValueError(f"`positions` must lie in [0, period) with `period` = {period:g}.")
-    return Locality(hessian, places, period)
+    length = None if period is None else known_number(period, "period")
+    if length is not None and not np.all((places >= 0) & (places < length)):
+        raise ValueError(f"`positions` must lie in [0, period) with `period` = {length:g}.")
+    return Locality(hessian, places, length)
 
 
 def chain_ranges(chain: ToyChain, inputs: ArrayInput, targets: ArrayInput) -> dict[str, int]:
@@ -94,7 +98,7 @@ def plot_locality(found: dict[str, Locality], ax: "Axes | None" = None) -> "Axes
         distances, last = locality.distances, locality.distances.max()
         reaches = np.unique(np.linspace(0, last, 60).astype(int))
         shares = [locality.fraction_beyond(r) for r in reaches]
-        look = {"color": (BLUE, ORANGE)[i % 2], "marker": "os"[i % 2], "linestyle": ("-", "--")[i % 2]}
+        look: dict[str, Any] = {"color": (BLUE, ORANGE)[i % 2], "marker": "os"[i % 2], "linestyle": ("-", "--")[i % 2]}
         ax.plot(reaches / distances.max(), shares, ms=4, label=name, **look)
     ax.set_xlabel("distance R [largest distance]")
     ax.set_ylabel("share of the Hessian beyond R")

@@ -146,10 +146,10 @@ def _first_guess(observed: Float[Array, "B T N"], a: Scalar, eps: Scalar) -> _Gu
     for width in _WIDTHS:
         if width > min(raw.shape[1:]):
             break
-        smooth = raw
+        smooth: np.ndarray = raw
         if width > 1:
             for axis, mode in ((1, "interp"), (2, "wrap")):
-                smooth = scipy.signal.savgol_filter(smooth, width, 4, axis=axis, mode=mode)
+                smooth = np.asarray(scipy.signal.savgol_filter(smooth, width, 4, axis=axis, mode=mode))
         constants = jnp.asarray(_regression(smooth, float(a), float(eps)), observed.dtype)
         phi, beta = (jnp.asarray(v, observed.dtype) for v in (smooth[:, 0], smooth[:, 1] - smooth[:, 0]))
         guesses.append(_Guess(constants, phi, beta, a, eps))

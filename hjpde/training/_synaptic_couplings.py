@@ -1,6 +1,6 @@
 """The couplings of the field theory of a ring network, from its training data."""
 
-from typing import Literal, final, get_args
+from typing import final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from hjpde._types import ArrayInput, Scalar, ScalarLike, as_float_array, positive_scalar, require_finite
 
-Scaling = Literal["canonical", "source"]
+SCALINGS = ("canonical", "source")
 
 LINEAR_IN_TARGETS = ("J2", "J3", "K1", "K3", "K4", "K5", "K6", "K7")
 """The couplings that change sign with the targets: those that the cross term of $(Y - Z)^2$ makes."""
@@ -72,7 +72,7 @@ def synaptic_couplings(
     linear: ScalarLike,
     spacing: ScalarLike,
     length: ScalarLike = 2 * np.pi,
-    scaling: Scaling = "canonical",
+    scaling: str = "canonical",
 ) -> SynapticCouplings:
     r"""The couplings that training data induce, with $S$ the sum over the $N_i$ samples and the source's scaling
 
@@ -95,7 +95,7 @@ def synaptic_couplings(
     **Raises:** `ValueError` for an unknown scaling, shapes that differ, no sample, numbers that are not finite, or a
     length that is not positive.
     """
-    if scaling not in get_args(Scaling):
+    if scaling not in SCALINGS:
         raise ValueError(f"`scaling` must be 'canonical' or 'source', got {scaling!r}.")
     X, Y = as_float_array(inputs, "inputs", 2), as_float_array(targets, "targets", 2)
     if X.shape != Y.shape or not X.size:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 
 from ._axes import given_or_new
-from ._dirac import Dirac, dirac_generator
+from ._dirac import Dirac
 from ._dispersion import lattice_frequency, wavenumbers
 from ._duality import evolve
 from ._klein_gordon import KleinGordon, klein_gordon_operator
@@ -83,15 +83,16 @@ def spinor_packet(
 
     **Arguments:** as of `wave_packet`, and
 
-    - `one_energy`: keep the solutions $e^{-iEt}$ of the packet alone, which move one way. Without that all of it starts
-      in the first component; both energies interfere, and the packet trembles and splits.
+    - `one_energy`: keep the solutions $e^{-iEt}$ of the packet alone, which move one way; needs a mass. Without that
+      all of it starts in the first component; both energies interfere, and the packet trembles and splits.
     """
     x, envelope, spacing = _envelope(sites, length, wavenumber, width)
     psi: np.ndarray = np.stack([envelope, np.zeros_like(envelope)])
     if one_energy:
-        energies, modes = np.linalg.eigh(1j * np.asarray(dirac_generator(sites, spacing=spacing, mass=mass), complex))
-        kept = modes[:, energies > 0]
-        psi = (kept @ (kept.conj().T @ psi.reshape(-1))).reshape(psi.shape)
+        # The projection (1 + h/E)/2 with h = s sigma_3 + m sigma_2, s = sin(ka)/a, on a spinor whose second part is 0.
+        s = np.sin(wavenumbers(sites, spacing) * spacing) / spacing
+        E = np.hypot(s, mass)
+        psi = np.fft.ifft(np.stack([1 + s / E, 1j * mass / E]) * np.fft.fft(envelope) / 2)
     network = Dirac(sites, spacing=spacing, step=step, mass=mass)
     density = (np.asarray(evolve(network, np.real(psi), steps)) ** 2).sum(1)
     ends = lattice_frequency(wavenumber + np.array([-1e-4, 1e-4]), "cayley", spacing=spacing, step=step, mass=mass)
