@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from hjpde._compilation import compiled_once
 from hjpde._types import ScalarLike
 
 from ._damped_dynamics import DampedDynamics, at_rest, moved, positive_number
@@ -111,7 +112,7 @@ def simulate(
     return _simulate(dynamics, theta, velocity, h, jnp.asarray(t, dtype), steps, form)
 
 
-@eqx.filter_jit
+@compiled_once
 def _simulate(dynamics, theta, velocity, h, t, steps, form):
     start, rest = eqx.partition(theta, eqx.is_inexact_array)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hjpde._compilation import compiled_once
 from hjpde._plotting import BLACK, BLUE, CYCLE, MARKERS, ORANGE, tidy
 from hjpde._types import ArrayInput, ScalarLike, as_float_array, require_finite
 
@@ -131,7 +132,7 @@ def energy_flow(
     return EnergyFlow(h * jnp.asarray(steps, dtype), jnp.asarray(friction, dtype), *columns)
 
 
-@eqx.filter_jit
+@compiled_once
 def _energy_flow(perceptron, state, velocity, X, Y, friction, h, steps, form):
     def on_sample(moving, sample):
         dynamics = DampedDynamics(lambda t, q: perceptron.cost(q, *sample), friction)

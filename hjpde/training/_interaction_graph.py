@@ -8,6 +8,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
 
+from hjpde._compilation import quick_jit
 from hjpde._plotting import BLUE, ORANGE
 from hjpde._types import ArrayInput
 
@@ -126,7 +127,7 @@ def _graph(perceptron, title, letter, first, function, state, velocity) -> Inter
     flat, unravel = ravel_pytree((state, velocity))
     if flat.size > _LARGEST:
         raise ValueError(f"`state` and `velocity` must have at most {_LARGEST} entries together, got {flat.size}.")
-    hessian = np.abs(np.asarray(jax.jit(jax.hessian(lambda q: function(*unravel(q))))(flat)))
+    hessian = np.abs(np.asarray(quick_jit(jax.hessian(lambda q: function(*unravel(q))), 0)(flat)))
     # The tree lists all weights before all neurons or biases; the graph goes layer by layer.
     sizes = [leaf.size for leaf in jax.tree.leaves((state, velocity))]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])

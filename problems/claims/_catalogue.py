@@ -15,6 +15,8 @@ from ._theory_robustness import ROBUSTNESS
 from ._theory_trained_curvature import TRAINED_CURVATURE
 from ._theory_trained_rates import TRAINED_RATES
 from ._theory_tropical import TROPICAL
+from ._training_bulk_boundary import BULK_AND_BOUNDARY
+from ._training_mechanics import MECHANICS
 
 _SUBJECTS = (
     IDENTITY,
@@ -28,6 +30,8 @@ _SUBJECTS = (
     TROPICAL,
     ROBUSTNESS,
     TRAINED_CURVATURE,
+    MECHANICS,
+    BULK_AND_BOUNDARY,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
