@@ -95,26 +95,20 @@ class Crossings:
     def jet(self, s: Float[np.ndarray, "*batch"], viscosity: float) -> Jet:
         r"""$\varphi$ with all second derivatives, and the third in `s`."""
         weights = np.exp(self.log_weights(s, viscosity))
-
-        def mean(values):
-            return (weights * values).sum(-1)
-
-        def centred(values):
-            return values - mean(values)[..., None]
-
-        middle = mean(self.crossings)
-        a, u = self.crossings - middle[..., None], centred(self.slopes)
-        y = centred(self.slopes * s[..., None] + self.offsets)
-        e = viscosity
-        au, ay, auu = mean(a * u), mean(a * y), mean(a * u * u)
-        auuu = mean(a * u**3) - 3 * au * mean(u * u)
+        middle = weights @ self.crossings
+        a = self.crossings - middle[..., None]
+        u = self.slopes - (weights @ self.slopes)[..., None]
+        y = u * s[..., None] + self.offsets - (weights @ self.offsets)[..., None]
+        e, wa = viscosity, weights * a
+        au, ay, auu = (wa * u).sum(-1), (wa * y).sum(-1), (wa * u**2).sum(-1)
+        auuu = (wa * u**3).sum(-1) - 3 * au * (weights * u**2).sum(-1)
         return Jet(
             value=s - middle,
             ds=1 - au / e,
             de=ay / e**2,
             dss=-auu / e**2,
-            dse=au / e**2 + mean(a * u * y) / e**3,
-            dee=-2 * ay / e**3 - mean(a * y * y) / e**4,
+            dse=au / e**2 + (wa * u * y).sum(-1) / e**3,
+            dee=-2 * ay / e**3 - (wa * y**2).sum(-1) / e**4,
             dsss=-auuu / e**3,
         )
 

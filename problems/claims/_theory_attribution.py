@@ -9,33 +9,9 @@ from hjpde.initial_data import Atoms, LogSumExp
 
 from ._claim import Check, Claim, Evidence, Setting
 from ._sources import THEORY
+from ._written_out import log_sum_exp, scores, shannon, two_clusters
 
 _ROUNDING = 1e-12
-
-
-def scores(layer, X):
-    """In float64, written out."""
-    return np.asarray(X, float) @ np.asarray(layer.weights, float).T + np.asarray(layer.biases, float)
-
-
-def log_sum_exp(z, viscosity):
-    """Also for complex scores and viscosities, whose imaginary part then carries a derivative."""
-    top = z.real.max(-1, keepdims=True)
-    return (top[..., 0]) + viscosity * np.log(np.exp((z - top) / viscosity).sum(-1))
-
-
-def shannon(z, viscosity):
-    top = z.real.max(-1, keepdims=True)
-    p = np.exp((z - top) / viscosity)
-    p = p / p.sum(-1, keepdims=True)
-    return -(p * np.log(p)).sum(-1)
-
-
-def two_clusters():
-    """Eight points around (-1, -1) of height 0 and eight around (1, 1) of height 1, read at t = 1."""
-    rng = np.random.RandomState(42)
-    positions = np.concatenate([0.4 * rng.randn(8, 2) - 1, 0.4 * rng.randn(8, 2) + 1])
-    return LogSumExp.from_atoms(Atoms(positions, np.repeat([0.0, 1.0], 8)), 1.0, 1.0)
 
 
 def _random_layer(n_neurons=30, dim=4, viscosity=0.5):
@@ -289,7 +265,7 @@ def _measure_recovery(setting: Setting) -> Evidence:
         tidy(ax)
         ax.loglog(viscosities, conditions, color=BLUE, marker="o", ms=3)
         ax.set_xlabel(r"viscosity $\varepsilon$")
-        ax.set_ylabel("worst over best seen change of the heights")
+        ax.set_ylabel("worst over best seen change of heights")
         return ax
 
     expected = eps * np.log(copies)
@@ -305,8 +281,8 @@ def _measure_recovery(setting: Setting) -> Evidence:
         ),
         draw=draw,
         caption=(
-            "The more the viscosity blurs, the less a layer's values say about the heights behind it: the ratio of the "
-            "least to the largest singular value of the map from heights to values."
+            "How little a layer's values say of the heights: singular values, the least over the largest. A low "
+            "viscosity hides atoms that dominate nowhere, a high one blurs all."
         ),
         notes=f"Eight atoms, |y| as datum, 400 points; at ε = 0.5 the ratio is {np.divide(*sensitivity(0.5)):.1e}.",
     )

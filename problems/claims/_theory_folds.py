@@ -16,7 +16,7 @@ from hjpde.initial_data import Atoms, LogSumExp
 
 from ._claim import Check, Claim, Evidence, Setting
 from ._sources import THEORY
-from ._theory_attribution import scores, shannon, two_clusters
+from ._written_out import scores, shannon, two_clusters
 
 _START, _END = (-4.0,), (4.0,)
 _FOLDS = (0.325518, 0.388444, 0.509737, 0.510158)
