@@ -198,7 +198,7 @@ def plot_bulk_and_boundary(flow: EnergyFlow, ax: "Axes | None" = None) -> "Axes"
     for values, colour, style, name in (*parts, (flow.bulk + flow.boundary, BLACK, ":", "sum, the Lagrangian")):
         ax.plot(_broken(flow.times), _broken(values), style, color=colour, label=name)
     ax.set(xlabel="time t", ylabel="Lagrangian [units of the loss]")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
 
 

@@ -293,9 +293,7 @@ def _continuity(setting: Setting) -> Evidence:
             Check("largest residual of the continuity equation", np.abs(np.asarray(flow.residual)).max(), 0.0, 1e-10),
             Check("order at which finite differences of the energies agree", of_energies, 2.0, 0.2),
             Check("order at which those of the loss agree with the last current", of_loss, 2.0, 0.2),
-            Check(
-                "jump of a layer's energy at a switch", np.abs(energies[1:, 0] - energies[:-1, -1]).max(), 0.0, 1e-12
-            ),
+            Check("jump of a layer's energy at a switch", jump, 0.0, 1e-12),
         ),
         draw=lambda ax: plot_energy_flow(flow, ax),
         caption="Energy enters at the loss, flows down through the layers and is lost to friction in each of them.",

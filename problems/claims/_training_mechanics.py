@@ -48,9 +48,7 @@ def _action(setting: Setting) -> Evidence:
         return (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / 3
 
     directions, amplitudes = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -2.0]]), np.linspace(-0.3, 0.3, 13)
-    variations, unweighted = (
-        np.abs([derivative(d, bump, weighted) for d in directions]).max() for weighted in (True, False)
-    )
+    variations, unweighted = (max(abs(derivative(d, bump, weighted)) for d in directions) for weighted in (True, False))
     ends = [derivative(e, ramp) for e in np.eye(2)]
     momentum = np.exp(friction * times[-1]) * path[2:, -1]
     curves = {weighted: [action(a * np.ones(2), bump, weighted) for a in amplitudes] for weighted in (True, False)}
