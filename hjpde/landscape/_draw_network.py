@@ -1,0 +1,89 @@
+"""Finite random networks, and trained ones, as energies of their inputs."""
+
+import math
+from collections.abc import Callable
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from hjpde._types import Scalar
+
+from ._activation import Activation
+from ._energy import AbstractEnergy
+from ._random_network import RandomNetwork
+
+
+@final
+class NetworkEnergy(AbstractEnergy):
+    r"""One network of the ensemble `RandomNetwork`, $H(x) = \sum_i a_i\phi(z^L_i)$.
+
+    - `weights`: $W^{l+1}/\sqrt{N_l}$, of shapes `(N_{l+1}, N_l)`.
+    - `readout`: $a$, shape `(N_L,)`.
+    - `activation`: $\phi$.
+    """
+
+    weights: tuple[Float[Array, "..."], ...]
+    readout: Float[Array, "..."]
+    activation: Activation = eqx.field(static=True)
+
+    @property
+    def dimension(self) -> int:
+        return self.weights[0].shape[-1]
+
+    def layers(self, x: Float[Array, " N"]) -> tuple[tuple[Float[Array, "..."], ...], Scalar]:
+        layers = (x,)
+        for W in self.weights:
+            layers = (*layers, self.activation(W @ layers[-1]))
+        return layers, self.readout @ layers[-1]
+
+
+def draw_network(network: RandomNetwork, dimension: int, samples: int = 16, *, key: Key[Array, ""]) -> NetworkEnergy:
+    r"""Independent networks of the ensemble at a finite input dimension.
+
+    **Arguments:**
+
+    - `network`: the ensemble; layer $l$ gets $\alpha_l N$ neurons, rounded.
+    - `dimension`: `N`, at least 2. - `samples`: how many, at least 1. - `key`: of the weights.
+
+    **Returns:** the networks, with a leading axis of samples, in jax's default precision.
+
+    **Raises:** `ValueError` if `dimension` or `samples` is too small, or a layer is left without a neuron.
+    """
+    require_sizes(dimension, samples)
+    sizes = (dimension, *(round(alpha * dimension) for alpha in network.widths))
+    if min(sizes) < 1:
+        raise ValueError(f"`dimension` = {dimension} leaves a layer without a neuron: widths {network.widths}.")
+    *keys, last = jax.random.split(key, len(sizes))
+    weights = tuple(
+        network.sigma_w / math.sqrt(below) * jax.random.normal(k, (samples, size, below))
+        for k, below, size in zip(keys, sizes[:-1], sizes[1:], strict=True)
+    )
+    return NetworkEnergy(weights, jax.random.normal(last, (samples, sizes[-1])), network.activation)
+
+
+@final
+class ModelEnergy(AbstractEnergy):
+    r"""A function of the input as an energy, $H(x) = N f(x)$; a module of equinox, trained or not.
+
+    - `function`: $f$, from shape `(N,)` to a scalar.
+    - `size`: `N`.
+    """
+
+    function: Callable[[Array], Any]
+    size: int = eqx.field(static=True)
+
+    @property
+    def dimension(self) -> int:
+        return self.size
+
+    def layers(self, x: Float[Array, " N"]) -> tuple[tuple[Float[Array, "..."], ...], Scalar]:
+        return (x,), self.size * jnp.asarray(self.function(x))
+
+
+def require_sizes(dimension: int, samples: int) -> None:
+    """**Raises:** `ValueError` if a sphere has fewer than two dimensions or there is no sample."""
+    if dimension < 2 or samples < 1:
+        raise ValueError(f"`dimension` must be at least 2 and `samples` at least 1, got {dimension} and {samples}.")

@@ -1,0 +1,252 @@
+"""Markov chains on the sphere, many at once: samples of the disorder, replicas and temperatures."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from hjpde._types import ArrayInput, as_float_array
+
+from ._energy import AbstractEnergy, sample_count
+from ._moves import AbstractMove, Metropolis, Place
+from ._samples import Samples
+from ._sphere import to_sphere, uniform_points
+
+_RATE = 0.05
+
+
+@final
+class Tempered(NamedTuple):
+    """Chains at several temperatures that exchange their points.
+
+    - `samples`: one a temperature, in the order of `betas`.
+    - `exchanges`: the part of exchanges between neighbouring temperatures that were accepted, shape `(T - 1,)`.
+    """
+
+    samples: tuple[Samples, ...]
+    exchanges: np.ndarray
+
+
+def sample(
+    energies: AbstractEnergy,
+    beta: float,
+    *,
+    key: Key[Array, ""],
+    move: AbstractMove = Metropolis(),
+    replicas: int = 2,
+    steps: int = 10_000,
+    burn_in: int | None = None,
+    every: int = 20,
+    start: ArrayInput | None = None,
+) -> Samples:
+    r"""Chains with the Gibbs measure $\propto e^{-\beta H(x)}$ on the sphere $|x|^2 = N$.
+
+    All chains run side by side in one compiled program. During `burn_in` each adapts its step by the factor
+    $e^{0.05(\text{accepted} - \text{target})}$ a move; then steps stay, as the measure asks.
+
+    **Arguments:**
+
+    - `energies`: with a leading axis of `S` samples of the disorder.
+    - `beta`: inverse temperature, not negative.
+    - `key`: of the chains. - `move`: `Metropolis`, `HamiltonianMonteCarlo` or `langevin`.
+    - `replicas`: independent chains `R` for each sample, at least 2.
+    - `steps`: moves of each chain after `burn_in`; by default that is half of them, as many as a third of all.
+    - `every`: moves from one record to the next.
+    - `start`: first points, shape `(S, R, N)`, brought to the sphere; by default uniform there.
+
+    **Returns:** the records, of memory `steps / every * S * R` numbers; points are kept only at the end.
+
+    **Raises:** `ValueError` if a size is too small, `beta` is negative or not finite, shapes do not fit, or an energy
+    is not finite at the start.
+    """
+    return temper(
+        energies,
+        [beta],
+        key=key,
+        move=move,
+        replicas=replicas,
+        steps=steps,
+        burn_in=burn_in,
+        every=every,
+        start=None if start is None else as_float_array(start, "start", 3)[None],
+    ).samples[0]
+
+
+def temper(
+    energies: AbstractEnergy,
+    betas: Sequence[float] | np.ndarray,
+    *,
+    key: Key[Array, ""],
+    move: AbstractMove = Metropolis(),
+    replicas: int = 2,
+    steps: int = 10_000,
+    burn_in: int | None = None,
+    every: int = 20,
+    start: ArrayInput | None = None,
+) -> Tempered:
+    r"""Parallel tempering: chains at several temperatures, neighbours of which exchange points after every move.
+
+    An exchange of $x$ at $\beta$ and $x'$ at $\beta'$ is accepted with probability
+    $\min(1, e^{(\beta - \beta')(H(x) - H(x'))})$. Where the landscape has many valleys, cold chains change theirs
+    through the hot ones; exchanges are frequent while neighbours are $1/\sqrt{N c}$ apart, `c` the heat capacity.
+
+    **Arguments:** as for `sample`, but
+
+    - `betas`: inverse temperatures, in order, not negative.
+    - `start`: first points, shape `(T, S, R, N)`.
+
+    **Returns:** records of every temperature.
+
+    **Raises:** `ValueError` as `sample`.
+
+    ??? cite "References"
+
+        K. Hukushima, K. Nemoto, *Exchange Monte Carlo method*, J. Phys. Soc. Japan 65, 1996.
+    """
+    values = np.asarray(betas, float)
+    if values.ndim != 1 or values.size == 0 or not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"`beta` must be finite inverse temperatures >= 0, got {np.asarray(betas).tolist()}.")
+    burn_in = steps // 2 if burn_in is None else burn_in
+    if replicas < 2 or every < 1 or steps < every or burn_in < 0:
+        raise ValueError(
+            "there must be at least 2 `replicas`, and `steps` >= `every` >= 1 and `burn_in` >= 0, got "
+            f"{replicas}, {steps}, {every} and {burn_in}."
+        )
+    S, N, T = sample_count(energies), energies.dimension, values.size
+    shape = (T, S, replicas, N)
+    first, rest = jax.random.split(key)
+    x = uniform_points(first, shape) if start is None else to_sphere(as_float_array(start, "start", 4))
+    if x.shape != shape:
+        raise ValueError(f"`start` must have shape {shape}, with temperatures first, got {x.shape}.")
+    x = jnp.moveaxis(x, 0, 2)
+    before, after = -(-burn_in // every), steps // every
+    initial, blocks, last = _run(move, energies, jnp.asarray(values, x.dtype), x, rest, before, after, every)
+    if not np.all(np.isfinite(np.asarray(initial))):
+        raise ValueError("`energies` must be finite on the sphere, got NaN or infinity at the start.")
+    return _collected(values, N, blocks, last, before)
+
+
+def _collected(betas: np.ndarray, N: int, blocks: "_Block", last: tuple[Array, Array], before: int) -> Tempered:
+    """What was recorded after `before` blocks, temperature by temperature."""
+    kept = {name: np.asarray(part[before:], float) for name, part in blocks._asdict().items()}
+    points, steps = (np.asarray(part, float) for part in last)
+    samples = tuple(
+        Samples(
+            beta=float(beta),
+            energies=kept["energies"][..., t] / N,
+            overlaps=kept["overlaps"][..., t],
+            diagonals=kept["diagonals"][..., t],
+            layer_overlaps=kept["layer_overlaps"][..., t],
+            points=points[:, :, t],
+            acceptance=kept["accepted"][..., t].mean(0),
+            steps=steps[..., t],
+        )
+        for t, beta in enumerate(betas)
+    )
+    return Tempered(samples, kept["exchanged"].mean(0) if betas.size > 1 else np.zeros(0))
+
+
+class _Block(NamedTuple):
+    """What is recorded after some moves; temperatures come last, behind samples and replicas."""
+
+    energies: Array
+    overlaps: Array
+    diagonals: Array
+    layer_overlaps: Array
+    accepted: Array
+    exchanged: Array
+
+
+@eqx.filter_jit
+def _run(
+    move: AbstractMove,
+    energies: AbstractEnergy,
+    betas: Array,
+    x: Array,
+    key: Key[Array, ""],
+    before: int,
+    after: int,
+    every: int,
+) -> tuple[Array, _Block, tuple[Array, Array]]:
+    """The energies at the start, the records, and the last points and steps."""
+    shape = x.shape[:-1]
+    place = _over_chains(lambda energy, x: move.look(energy, x), energies, x)
+    angle = jnp.full(shape, move.largest_step / 4, x.dtype)
+
+    def chain(energy: AbstractEnergy, beta: Array, angle: Array, place: Place, key: Array, adapts: Array):
+        propose_key, accept_key = jax.random.split(key)
+        other, log_probability = move.propose(energy, beta, angle, place, propose_key)
+        accepted = jnp.log(jax.random.uniform(accept_key, dtype=angle.dtype)) < log_probability
+        place = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), other, place)
+        hit = accepted.astype(angle.dtype)
+        angle = jnp.minimum(angle * jnp.exp(adapts * _RATE * (hit - move.target)), move.largest_step)
+        return place, angle, hit
+
+    all_betas = jnp.broadcast_to(betas, shape)
+
+    def one_step(i: Array, state):
+        place, angle, accepted, exchanged, key, adapts = state
+        key, chain_key, exchange_key = jax.random.split(key, 3)
+        keys = jax.random.split(chain_key, shape)
+        place, angle, hits = _over_chains(
+            chain, energies, all_betas, angle, place, keys, jnp.broadcast_to(adapts, shape)
+        )
+        if betas.size > 1:
+            place, swaps = _exchange(betas, place, exchange_key, i % 2)
+            exchanged = exchanged + swaps
+        return place, angle, accepted + hits, exchanged, key, adapts
+
+    def block(carry, index: Array):
+        place, angle, key = carry
+        adapts = (index < before).astype(x.dtype)
+        zero = jnp.zeros(shape, x.dtype), jnp.zeros(max(betas.size - 1, 0), x.dtype)
+        place, angle, accepted, exchanged, key, _ = jax.lax.fori_loop(
+            0, every, one_step, (place, angle, *zero, key, adapts)
+        )
+        # Rotations keep the norm up to rounding, which would add up.
+        place = place._replace(x=to_sphere(place.x))
+        record = _Block(place.energy, *_observe(energies, place.x), accepted / every, exchanged / max(every // 2, 1))
+        return (place, angle, key), record
+
+    (last, angle, _), blocks = jax.lax.scan(block, (place, angle, key), jnp.arange(before + after))
+    return place.energy, blocks, (last.x, angle)
+
+
+def _over_chains(function, energies: AbstractEnergy, *arrays):
+    """`function(energy, ...)` of one chain on axes of samples, replicas and temperatures."""
+    for _ in range(2):
+        function = jax.vmap(function, in_axes=(None, *(0 for _ in arrays)))
+    return eqx.filter_vmap(function)(energies, *arrays)
+
+
+def _exchange(betas: Array, place: Place, key: Array, parity: Array) -> tuple[Place, Array]:
+    """Exchanges between the temperatures `i` and `i + 1` for all `i` of a parity; and how often, averaged."""
+    log_probability = (betas[:-1] - betas[1:]) * (place.energy[..., :-1] - place.energy[..., 1:])
+    pairs = jnp.arange(betas.size - 1) % 2 == parity
+    u = jax.random.uniform(key, log_probability.shape, betas.dtype)
+    swaps = pairs & (jnp.log(u) < log_probability)
+    none = jnp.zeros_like(swaps[..., :1])
+    up, down = jnp.concatenate([swaps, none], -1), jnp.concatenate([none, swaps], -1)
+    source = jnp.arange(betas.size) + up.astype(int) - down.astype(int)
+
+    def moved(values: Array) -> Array:
+        index = source.reshape(source.shape + (1,) * (values.ndim - source.ndim))
+        return jnp.take_along_axis(values, index, axis=2)
+
+    return jax.tree.map(moved, place), swaps.mean((0, 1), dtype=betas.dtype)
+
+
+def _observe(energies: AbstractEnergy, x: Array) -> tuple[Array, Array, Array]:
+    """Overlaps of all pairs, and the layers' diagonals and overlaps; of shapes `(S, ..., T)`."""
+    layers = _over_chains(lambda energy, x: energy.layers(x)[0], energies, x)
+    R = x.shape[1]
+    first, second = np.triu_indices(R, 1)
+    overlaps = jnp.einsum("sptn,sptn->spt", x[:, first], x[:, second]) / x.shape[-1]
+    squares = jnp.stack([(h**2).mean((1, 3)) for h in layers], 1)
+    sums = jnp.stack([(h.mean(1) ** 2).mean(-1) for h in layers], 1)
+    # The mean over ordered pairs of different replicas, from that over all pairs.
+    return overlaps, squares, (R * sums - squares) / (R - 1)
