@@ -54,20 +54,20 @@ class FitJob:
         return _predict(self.fitted, X)
 
 
-def load_data(data: str, target: str | None, folder: str | os.PathLike[str] | None) -> Dataset:
-    """A `.csv` or `.npz` file, or a data set by name; `folder` holds MNIST's files.
+def load_data(data: str, target: str | None, folder: str | os.PathLike[str] | None, download: bool = False) -> Dataset:
+    """A `.csv` or `.npz` file, or a data set by name; `folder` holds the files of MNIST or CIFAR-10.
 
     **Raises:** `ValueError` or `FileNotFoundError` that names what is at fault.
     """
     if data in DATASET_NAMES:
         if target is not None:
             raise ValueError(f"`target` is for files: the data set {data!r} has its own.")
-        if folder is None and data == "mnist":
-            raise ValueError("mnist needs --data DIR, the folder that holds its four IDX files.")
-        dataset = named_dataset(data, folder)
+        if folder is None and data == "mnist" and not download:
+            raise ValueError("mnist needs --data DIR, the folder that holds its four IDX files, or --download.")
+        dataset = named_dataset(data, folder, download)
     elif Path(data).suffix.lower() in (".csv", ".npz"):
-        if folder is not None:
-            raise ValueError(f"--data is the folder of MNIST's files; {data!r} is a file of its own.")
+        if folder is not None or download:
+            raise ValueError(f"--data and --download are for MNIST and CIFAR-10; {data!r} is a file of its own.")
         dataset = read_table(data, target)
     else:
         # Raises, and suggests the nearest name.

@@ -40,8 +40,12 @@ def tidy(ax: "Axes", grid: str = "y") -> None:
 
 
 def show_image(ax: "Axes", image: np.ndarray, low: float = 0.0, high: float = 1.0) -> None:
-    """A grey image without ticks, ink dark; values outside `[low, high]` are clipped."""
-    ax.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+    """An image without ticks, grey with ink dark, or coloured if it has a last axis of 3; clipped to `[low, high]`."""
+    if image.ndim == 3:
+        # Gaps are white.
+        ax.imshow(np.nan_to_num(np.clip((image - low) / (high - low), 0, 1), nan=1.0), interpolation="nearest")
+    else:
+        ax.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
@@ -53,14 +57,14 @@ def atoms_figure(images: np.ndarray, groups: Sequence[str], low: float = 0.0, hi
 
     **Arguments:**
 
-    - `images`: shape `(groups, atoms, height, width)`.
+    - `images`: shape `(groups, atoms, height, width)`, with a last axis of 3 if they are coloured.
     - `groups`: the name of each row.
     - `low`, `high`: the values drawn as white and as black.
     """
-    rows, columns, height, width = images.shape
+    rows, columns, height, width, *colours = images.shape
     # One picture with gaps draws many times faster than a pair of axes for each atom.
     gap = max(1, round(0.12 * width))
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, *colours), np.nan)
     for i in range(rows):
         for j in range(columns):
             top, left = i * (height + gap), j * (width + gap)

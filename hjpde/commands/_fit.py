@@ -12,12 +12,19 @@ from hjpde._terminal import Json, Precision, print_json, print_table, teller
 
 def fit(
     data: Annotated[
-        str, typer.Argument(help="A .csv or .npz file, or digits, mnist, iris, wine, breast_cancer, diabetes.")
+        str,
+        typer.Argument(
+            help="A .csv or .npz file, or digits, mnist, cifar10, patches, sunspots, iris, wine, breast_cancer or "
+            "diabetes."
+        ),
     ],
     target: Annotated[
         str | None, typer.Option(help="The column or array to predict.", show_default="the last column, or y")
     ] = None,
-    data_folder: Annotated[Path | None, typer.Option("--data", help="The folder with MNIST's four IDX files.")] = None,
+    data_folder: Annotated[
+        Path | None, typer.Option("--data", help="The folder with MNIST's IDX files or CIFAR-10's batches.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Get mnist or cifar10 from openml.org.")] = False,
     n_atoms: Annotated[
         int | None, typer.Option(help="Point masses, in a classification for each class.", show_default="by the data")
     ] = None,
@@ -46,7 +53,7 @@ def fit(
 
             assert folder is not None
             settings = FitSettings(n_atoms, viscosity, steps, optimiser, difference, test_fraction, seed)
-            dataset = load_data(data, target, data_folder)
+            dataset = load_data(data, target, data_folder, download)
             check_settings(settings, dataset)
             job = run_fit(dataset, settings, progress=True, say=teller())
             write_fit_report(folder, job)
