@@ -83,6 +83,9 @@ def plot_entropy_branches(branches: EntropyBranches, ax: "Axes | None" = None, *
             look: dict[str, Any] = {"color": BLACK, "ms": 11 if marker == "*" else 6, "linestyle": "none", "zorder": 3}
             ax.plot([point.viscosity for point in these], values, marker=marker, label=kind, **look)
     ax.set_xscale("log")
+    # Powers of ten would overlap where the range is short.
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
     ax.set_xlim(*branches.viscosities)
     ax.set_xlabel(r"viscosity $\varepsilon$ [units of the layer]")
     names = {"entropy": r"entropy $H(\pi)$ at critical points [nats]", "position": "position of critical points, $s$"}
