@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
+from hjpde._types import ScalarLike, known_number
+
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Activation:
         return self.function(z)
 
 
-def piecewise_linear(negative: float, positive: float, name: str = "piecewise linear") -> Activation:
+def piecewise_linear(negative: ScalarLike, positive: ScalarLike, name: str = "piecewise linear") -> Activation:
     r"""$\phi(h) = c_- h$ for $h < 0$ and $c_+ h$ for $h \ge 0$: ReLU is $(0, 1)$, shaped ReLU
     $(1 + c_-/\sqrt L,\ 1 + c_+/\sqrt L)$.
 
@@ -42,17 +44,18 @@ def piecewise_linear(negative: float, positive: float, name: str = "piecewise li
 
     **Raises:** `ValueError` for slopes that are not finite, or both 0.
     """
+    negative, positive = known_number(negative, "negative"), known_number(positive, "positive")
     if not np.all(np.isfinite([negative, positive])) or negative == positive == 0:
         raise ValueError(f"`negative` and `positive` must be finite and not both 0, got {negative:g}, {positive:g}.")
     return Activation(
         name,
         lambda z: jnp.where(z < 0, negative * z, positive * z),
         lambda z: np.where(z < 0, negative * z, positive * z),
-        slopes=(float(negative), float(positive)),
+        slopes=(negative, positive),
     )
 
 
-def shaped_relu(depth: int, negative: float, positive: float) -> Activation:
+def shaped_relu(depth: int, negative: ScalarLike, positive: ScalarLike) -> Activation:
     r"""ReLU shaped for a depth `L`: slopes $1 + c_\pm/\sqrt L$, so that one layer changes a correlation by $O(1/L)$.
 
     **Arguments:** `depth`: $L \ge 1$; `negative`, `positive`: $c_-$ and $c_+$.
@@ -65,6 +68,7 @@ def shaped_relu(depth: int, negative: float, positive: float) -> Activation:
     """
     if depth < 1:
         raise ValueError(f"`depth` must be at least 1, got {depth}.")
+    negative, positive = known_number(negative, "negative"), known_number(positive, "positive")
     return piecewise_linear(1 + negative / depth**0.5, 1 + positive / depth**0.5, "shaped ReLU")
 
 

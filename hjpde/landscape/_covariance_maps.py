@@ -5,13 +5,13 @@ $\xi$ is all that there is to know of it.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
-from hjpde._types import ArrayInput
+from hjpde._types import ArrayInput, ScalarLike, known_number
 
 from ._activation import ACTIVATIONS, Activation, as_activation
 from ._axes import given_or_new
@@ -20,7 +20,8 @@ from ._random_network import RandomNetwork
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Function = Callable[[np.ndarray], np.ndarray]
+# Not annotated further, as numpy's arithmetic takes arrays without axes to scalars.
+Function = Callable[[Any], Any]
 
 # A standard normal beyond 13 is below rounding; the step resolves Hermite functions up to degree 1000.
 _CUT, _NODES = 13.0, 6001
@@ -50,10 +51,10 @@ class CovarianceMap:
         q = np.asarray(q, float)
         if not np.all(np.abs(q) <= 1):
             raise ValueError(f"`q` must be correlations between -1 and 1, got values up to {np.abs(q).max():g}.")
-        return self.value(q)
+        return np.asarray(self.value(q))
 
 
-def mixture(coefficients: Sequence[float] | np.ndarray) -> CovarianceMap:
+def mixture(coefficients: ArrayInput) -> CovarianceMap:
     r"""The mixed spin glass $\xi(q) = \sum_k c_k q^k$; a single $c_p = 1$ is the pure `p`-spin model.
 
     **Arguments:** `coefficients`: $c_0, c_1, \dots$, not negative and not all 0.
@@ -78,7 +79,7 @@ def pure(p: int) -> CovarianceMap:
 
 
 def hermite_coefficients(
-    activation: str | Activation | Callable[[Any], Any], sigma: float, terms: int = 256
+    activation: str | Activation | Callable[[Any], Any], sigma: ScalarLike, terms: int = 256
 ) -> np.ndarray:
     r"""$c_k = E[\phi(\sigma g)\,\mathrm{He}_k(g)]/\sqrt{k!}$ for $k < $ `terms`, $g \sim N(0, 1)$.
 
@@ -88,7 +89,7 @@ def hermite_coefficients(
     **Returns:** shape `(terms,)`; $\sum_k c_k^2$ falls short of $E\,\phi(\sigma g)^2$ by what is left out.
     """
     phi = as_activation(activation)
-    _require_positive(sigma, "sigma")
+    sigma = _positive(sigma, "sigma")
     if not 1 <= terms <= 1000:
         raise ValueError(f"`terms` must be between 1 and 1000, got {terms}.")
     g, step = np.linspace(-_CUT, _CUT, _NODES, retstep=True)
@@ -103,7 +104,7 @@ def hermite_coefficients(
 
 
 def layer_covariance(
-    activation: str | Activation | Callable[[Any], Any], sigma: float, terms: int = 256
+    activation: str | Activation | Callable[[Any], Any], sigma: ScalarLike, terms: int = 256
 ) -> CovarianceMap:
     r"""$K(q) = E\,\phi(u)\phi(v)$ for normal `u`, `v` of variance $\sigma^2$ and correlation `q`.
 
@@ -124,7 +125,7 @@ def layer_covariance(
         networks*, NeurIPS 1996.
     """
     phi = as_activation(activation)
-    _require_positive(sigma, "sigma")
+    sigma = _positive(sigma, "sigma")
     s2 = sigma**2
     if phi.slopes is not None:
         return _piecewise_linear(phi.slopes, s2)
@@ -138,10 +139,10 @@ def layer_covariance(
         )
     if phi in (ACTIVATIONS["sin"], ACTIVATIONS["cos"]):
         # e^{-s2} sinh(s2 q) and cosh, without overflow.
-        def odd(q: np.ndarray) -> np.ndarray:
+        def odd(q: Any) -> Any:
             return (np.exp(s2 * (q - 1)) - np.exp(-s2 * (q + 1))) / 2
 
-        def even(q: np.ndarray) -> np.ndarray:
+        def even(q: Any) -> Any:
             return (np.exp(s2 * (q - 1)) + np.exp(-s2 * (q + 1))) / 2
 
         f, df = (odd, even) if phi == ACTIVATIONS["sin"] else (even, odd)
@@ -161,7 +162,7 @@ def _piecewise_linear(slopes: tuple[float, float], s2: float) -> CovarianceMap:
     a, b = (slopes[1] + slopes[0]) / 2, (slopes[1] - slopes[0]) / 2
     c = 2 / np.pi * b**2
 
-    def curvature(q: np.ndarray) -> np.ndarray:
+    def curvature(q: Any) -> Any:
         if b == 0:
             return np.zeros_like(q)
         with np.errstate(divide="ignore"):
@@ -179,11 +180,11 @@ def compose(outer: CovarianceMap, inner: CovarianceMap) -> CovarianceMap:
     r"""$\xi_2 \circ \xi_1$ with its derivatives, for an inner map with $\xi_1(1) = 1$."""
     f, g = outer, inner
 
-    def inside(q: np.ndarray) -> np.ndarray:
+    def inside(q: Any) -> Any:
         # At q = 1 rounding may lead outside.
         return np.clip(g.value(q), -1.0, 1.0)
 
-    def curvature(q: np.ndarray) -> np.ndarray:
+    def curvature(q: Any) -> Any:
         return f.curvature(inside(q)) * g.slope(q) ** 2 + f.slope(inside(q)) * g.curvature(q)
 
     return CovarianceMap(lambda q: f.value(inside(q)), lambda q: f.slope(inside(q)) * g.slope(q), curvature, f.name)
@@ -232,6 +233,8 @@ def plot_covariance(covariance: CovarianceMap, ax: "Axes | None" = None) -> "Axe
     return ax
 
 
-def _require_positive(value: float, name: str) -> None:
-    if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be a positive number, got {value}.")
+def _positive(value: ScalarLike, name: str) -> float:
+    number = known_number(value, name)
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"`{name}` must be a positive number, got {number:g}.")
+    return number

@@ -8,6 +8,8 @@ from typing import NamedTuple, final
 import numpy as np
 from scipy.integrate import quad
 
+from hjpde._types import ScalarLike, known_number
+
 from ._covariance_maps import CovarianceMap
 from ._gaussian_field import FieldPhase, field_phase
 from ._root import root_between
@@ -23,7 +25,7 @@ class FullGroundState(NamedTuple):
     overlap: float
 
 
-def full_breaking(xi: CovarianceMap, beta: float, levels: int = _LEVELS) -> FieldPhase | None:
+def full_breaking(xi: CovarianceMap, beta: ScalarLike, levels: int = _LEVELS) -> FieldPhase | None:
     r"""The order parameter that is 0 below $q_0$, continuous on $[q_0, q_1]$ and 1 above.
 
     $q_0\,\xi''(q_0) = \xi'(q_0)$ and $\beta(1 - q_1)\sqrt{\xi''(q_1)} = 1$ are its ends.
@@ -33,6 +35,7 @@ def full_breaking(xi: CovarianceMap, beta: float, levels: int = _LEVELS) -> Fiel
 
     **Returns:** `None` if there is none: the ends do not exist or are out of order, or `x` would not increase.
     """
+    beta = known_number(beta, "beta")
     q0 = first_overlap(xi)
     if q0 is None or not beta > 0:
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from hjpde._plotting import BLUE, tidy
+from hjpde._types import ArrayInput, ScalarLike, known_number
 
 from ._axes import given_or_new
 from ._covariance_maps import CovarianceMap
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 @final
 class FieldPhase(NamedTuple):
-    r"""A minimiser of the free energy of a Gaussian field among order parameters of some steps.
+    r"""A minimiser of a free energy over inputs on the sphere among order parameters of some steps.
 
     - `beta`: the inverse temperature.
-    - `free_energy`: $F = \lim\frac1N E\log Z$ less that of the constant $\xi(0)$.
-    - `energy`, `entropy`: $e = -\beta\int_0^1 \xi'(q)x(q)\,dq$ and $s = F + \beta e$.
+    - `free_energy`: $F = \lim\frac1N E\log Z$, for a field less that of the constant $\xi(0)$.
+    - `energy`, `entropy`: $e = -F'(\beta)$, for a field $-\beta\int_0^1 \xi'(q)x(q)\,dq$, and $s = F + \beta e$.
     - `overlaps`: $q_0 \le \dots \le q_k$, where `x` jumps.
     - `levels`: $m_1 \le \dots \le m_k$ between them; `x` is 0 below $q_0$ and 1 above $q_k$.
     """
@@ -55,7 +56,7 @@ class GroundState(NamedTuple):
     susceptibility: float
 
 
-def free_energy_functional(xi: CovarianceMap, beta: float, overlaps: np.ndarray, levels: np.ndarray) -> float:
+def free_energy_functional(xi: CovarianceMap, beta: ScalarLike, overlaps: ArrayInput, levels: ArrayInput) -> float:
     r"""The Crisanti-Sommers functional, whose least value over order parameters is the free energy,
 
     $$\tfrac12\Bigl\{\beta^2\!\int_0^1\! \xi'(q)x(q)\,dq + \int_0^{q_k}\!\frac{dq}{\hat x(q)} + \log(1 - q_k)\Bigr\}.$$
@@ -65,8 +66,7 @@ def free_energy_functional(xi: CovarianceMap, beta: float, overlaps: np.ndarray,
 
     **Raises:** `ValueError` if they are not of that order and number.
     """
-    q, m = np.asarray(overlaps, float), np.asarray(levels, float)
-    _require_beta(beta)
+    q, m, beta = np.asarray(overlaps, float), np.asarray(levels, float), _inverse_temperature(beta)
     ordered = np.all(np.diff(q) >= 0) and np.all(np.diff(m) >= 0)
     if not (q.ndim == m.ndim == 1 and q.size == m.size + 1 and ordered and q[0] >= 0 and q[-1] < 1):
         raise ValueError("`overlaps` must be k + 1 increasing numbers in [0, 1) and `levels` k increasing ones.")
@@ -92,22 +92,22 @@ def _work(xi: CovarianceMap, q: np.ndarray, m: np.ndarray) -> float:
     return float(np.append(m, 1.0) @ np.diff(values))
 
 
-def field_phase(xi: CovarianceMap, beta: float, overlaps: np.ndarray, levels: np.ndarray) -> FieldPhase:
+def field_phase(xi: CovarianceMap, beta: ScalarLike, overlaps: ArrayInput, levels: ArrayInput) -> FieldPhase:
     """The free energy, energy and entropy that an order parameter gives; arguments as of `free_energy_functional`."""
-    q, m = np.asarray(overlaps, float), np.asarray(levels, float)
+    q, m, beta = np.asarray(overlaps, float), np.asarray(levels, float), _inverse_temperature(beta)
     value = free_energy_functional(xi, beta, q, m)
     energy = -beta * _work(xi, q, m)
     return FieldPhase(beta, value, energy, value + beta * energy, q, m)
 
 
-def field_replica_symmetric(xi: CovarianceMap, beta: float) -> FieldPhase:
+def field_replica_symmetric(xi: CovarianceMap, beta: ScalarLike) -> FieldPhase:
     r"""The replica-symmetric free energy: of the roots of $q/(1 - q)^2 = \beta^2\xi'(q)$, the one of least value.
 
     **Arguments:** `xi`; `beta`: finite and not negative.
 
     **Raises:** `ValueError` if `beta` is negative or not finite.
     """
-    _require_beta(beta)
+    beta = _inverse_temperature(beta)
 
     def excess(q: float) -> float:
         return float(q - (1 - q) ** 2 * beta**2 * xi.slope(np.asarray(q)))
@@ -123,7 +123,7 @@ def field_replica_symmetric(xi: CovarianceMap, beta: float) -> FieldPhase:
     return min(phases, key=lambda phase: phase.free_energy)
 
 
-def field_breaking(xi: CovarianceMap, beta: float, steps: int = 1) -> FieldPhase:
+def field_breaking(xi: CovarianceMap, beta: ScalarLike, steps: int = 1) -> FieldPhase:
     r"""The least free energy among order parameters of `steps` steps; the limit of many steps is the exact one.
 
     **Arguments:** `xi`; `beta`: finite and not negative; `steps`: `k`, 0 is `field_replica_symmetric`.
@@ -131,6 +131,7 @@ def field_breaking(xi: CovarianceMap, beta: float, steps: int = 1) -> FieldPhase
     **Raises:** `ValueError` if `beta` or `steps` is out of range.
     """
     _require_steps(steps)
+    beta = _inverse_temperature(beta)
     symmetric = field_replica_symmetric(xi, beta)
     if steps == 0 or beta == 0:
         return symmetric
@@ -203,7 +204,7 @@ def minimise_from(value: Callable[[np.ndarray], float], starts: list[np.ndarray]
     found = [minimize(value, start, method="BFGS", options=options) for start in starts]
     best = min(found, key=lambda result: result.fun).x
     # Valleys are flat: central differences follow them further.
-    return minimize(value, best, method="BFGS", jac="3-point", options=options | {"gtol": 1e-10}).x
+    return minimize(value, best, method="BFGS", jac="3-point", options=options | {"gtol": 1e-8}).x
 
 
 def plot_field_phase(phase: FieldPhase, ax: "Axes | None" = None) -> "Axes":
@@ -220,9 +221,11 @@ def plot_field_phase(phase: FieldPhase, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def _require_beta(beta: float) -> None:
-    if not (np.ndim(beta) == 0 and np.isfinite(beta) and beta >= 0):
-        raise ValueError(f"`beta` must be a finite inverse temperature >= 0, got {beta}.")
+def _inverse_temperature(beta: ScalarLike) -> float:
+    number = known_number(beta, "beta")
+    if not (np.isfinite(number) and number >= 0):
+        raise ValueError(f"`beta` must be a finite inverse temperature >= 0, got {number:g}.")
+    return number
 
 
 def _require_steps(steps: int) -> None:

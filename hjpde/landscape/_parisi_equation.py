@@ -9,13 +9,13 @@ $e^{m f}$ a solution of the heat equation. The free energy is the least value ov
 $$\tfrac12\Bigl\{\int_0^{q_k}\frac{dq}{\hat x(q)} + \log(1 - q_k)\Bigr\} + \alpha\,E_a f(0, 0).$$
 """
 
-from typing import NamedTuple, final
-
 import numpy as np
 import scipy.linalg
 
+from hjpde._types import ScalarLike, known_number
+
 from ._covariance_maps import mixture
-from ._gaussian_field import free_energy_functional, minimise_from
+from ._gaussian_field import FieldPhase, free_energy_functional, minimise_from
 from ._random_network import RandomNetwork
 
 _READOUTS = np.linspace(0, 6, 31)
@@ -27,23 +27,7 @@ _APART = 1.5e-3
 _NO_ENERGY = mixture([1.0])
 
 
-@final
-class BrokenSymmetry(NamedTuple):
-    r"""A minimiser of the free energy of a one-layer network among order parameters of some steps.
-
-    - `beta`, `free_energy`, `energy`, `entropy`: as of `ReplicaSymmetric`.
-    - `overlaps`, `levels`: as of `FieldPhase`.
-    """
-
-    beta: float
-    free_energy: float
-    energy: float
-    entropy: float
-    overlaps: np.ndarray
-    levels: np.ndarray
-
-
-def parisi_breaking(network: RandomNetwork, beta: float, steps: int = 1) -> BrokenSymmetry:
+def parisi_breaking(network: RandomNetwork, beta: ScalarLike, steps: int = 1) -> FieldPhase:
     r"""The least free energy among order parameters of `steps` steps, for one hidden layer of a periodic activation.
 
     Heat flows are products with the wrapped Gaussian on a periodic grid, which has no boundary. More steps never raise
@@ -55,6 +39,8 @@ def parisi_breaking(network: RandomNetwork, beta: float, steps: int = 1) -> Brok
     - `network`: of one layer, with an activation that has a `period`.
     - `beta`: finite and positive.
     - `steps`: `k`; 0 is replica symmetric. Each step starts from a split of the widest one before.
+
+    **Returns:** the minimiser, with the thermodynamics of the network; `plot_field_phase` draws it.
 
     **Raises:** `ValueError` for another depth, an activation without period, or a number out of range.
 
@@ -72,8 +58,9 @@ def parisi_breaking(network: RandomNetwork, beta: float, steps: int = 1) -> Brok
     h = np.linspace(0, period, 7)
     if not np.allclose(network.activation.values(h + period / 2), -network.activation.values(h), atol=1e-6):
         raise ValueError("`network` must have an activation that changes sign after half its period.")
-    if not (np.ndim(beta) == 0 and np.isfinite(beta) and beta > 0):
-        raise ValueError(f"`beta` must be a positive inverse temperature, got {beta}.")
+    beta = known_number(beta, "beta")
+    if not (np.isfinite(beta) and beta > 0):
+        raise ValueError(f"`beta` must be a positive inverse temperature, got {beta:g}.")
     if steps < 0:
         raise ValueError(f"`steps` must not be negative, got {steps}.")
 
@@ -91,7 +78,7 @@ def parisi_breaking(network: RandomNetwork, beta: float, steps: int = 1) -> Brok
     # The order parameter is stationary, so that only the explicit beta counts.
     d = 1e-4 * beta
     energy = -(_free_energy(network, period, beta + d, q, m) - _free_energy(network, period, beta - d, q, m)) / (2 * d)
-    return BrokenSymmetry(beta, free_energy, energy, free_energy + beta * energy, q, m)
+    return FieldPhase(beta, free_energy, energy, free_energy + beta * energy, q, m)
 
 
 def _starts(q: np.ndarray, m: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,10 +1,12 @@
 """A multi-layer perceptron with Gaussian weights, as an energy of its input on the sphere."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
+
+from hjpde._types import ArrayInput, ScalarLike, known_number
 
 from ._activation import Activation, as_activation
 
@@ -30,7 +32,7 @@ class RandomNetwork:
     sigma_w: float
 
     def __init__(
-        self, widths: Sequence[float] | float, activation: str | Activation | Callable[[Any], Any], sigma_w: float = 1.0
+        self, widths: ArrayInput, activation: str | Activation | Callable[[Any], Any], sigma_w: ScalarLike = 1.0
     ):
         r"""**Arguments:**
 
@@ -43,11 +45,12 @@ class RandomNetwork:
         ratios = np.atleast_1d(np.asarray(widths, float))
         if ratios.ndim != 1 or ratios.size == 0 or not np.all(np.isfinite(ratios) & (ratios > 0)):
             raise ValueError(f"`widths` must be one or more positive ratios, got {widths}.")
-        if not (np.ndim(sigma_w) == 0 and np.isfinite(sigma_w) and sigma_w > 0):
-            raise ValueError(f"`sigma_w` must be a positive number, got {sigma_w}.")
+        deviation = known_number(sigma_w, "sigma_w")
+        if not (np.isfinite(deviation) and deviation > 0):
+            raise ValueError(f"`sigma_w` must be a positive number, got {deviation:g}.")
         object.__setattr__(self, "widths", tuple(float(ratio) for ratio in ratios))
         object.__setattr__(self, "activation", as_activation(activation))
-        object.__setattr__(self, "sigma_w", float(sigma_w))
+        object.__setattr__(self, "sigma_w", deviation)
 
     @property
     def depth(self) -> int:

@@ -3,10 +3,12 @@ r"""The correlation of two inputs along the depth of a network whose ReLU is sha
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from hjpde._types import ArrayInput, ScalarLike, known_number
+
 from ._covariance_maps import CovarianceMap
 
 
-def shaped_relu_covariance(difference: float, time: float = 1.0) -> CovarianceMap:
+def shaped_relu_covariance(difference: ScalarLike, time: ScalarLike = 1.0) -> CovarianceMap:
     r"""$\xi(q) = c(t)$ of infinitely many shaped ReLU layers, slopes $1 + c_\pm/\sqrt L$ and variance held at 1.
 
     $$\dot c = a(c), \qquad a(c) = \frac{(c_+ - c_-)^2}{2\pi}\bigl(\sqrt{1 - c^2} - c\arccos c\bigr), \qquad c(0) = q;$$
@@ -22,6 +24,7 @@ def shaped_relu_covariance(difference: float, time: float = 1.0) -> CovarianceMa
 
         M. Li, M. Nica, D. Roy, *The neural covariance SDE*, NeurIPS 2022, for the limit; the flow is derived here.
     """
+    difference, time = known_number(difference, "difference"), known_number(time, "time")
     if not np.isfinite(difference):
         raise ValueError(f"`difference` must be finite, got {difference}.")
     if not (np.isfinite(time) and time > 0):
@@ -37,13 +40,13 @@ def shaped_relu_covariance(difference: float, time: float = 1.0) -> CovarianceMa
         da, dda = -strength * np.arccos(c), np.divide(strength, sine, out=np.zeros_like(c), where=sine > 0)
         return np.concatenate([a, da * slope, da * bend + dda * slope**2])
 
-    def flow(q: np.ndarray) -> np.ndarray:
+    def flow(q: ArrayInput) -> np.ndarray:
         q = np.asarray(q, float)
         start = np.concatenate([q.ravel(), np.ones(q.size), np.zeros(q.size)])
         found = solve_ivp(rate, (0.0, time), start, rtol=1e-10, atol=1e-12)
         return found.y[:, -1].reshape(3, *q.shape)
 
-    def curvature(q: np.ndarray) -> np.ndarray:
+    def curvature(q: ArrayInput) -> np.ndarray:
         return np.where(np.abs(q) < 1, flow(q)[2], np.inf if difference else 0.0)
 
     return CovarianceMap(lambda q: flow(q)[0], lambda q: flow(q)[1], curvature, "shaped ReLU")

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple, final
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from hjpde._types import ArrayInput, ScalarLike, known_number
+
 from ._covariance_maps import CovarianceMap
 from ._full_breaking import first_overlap, full_breaking
 from ._gaussian_field import FieldPhase, field_breaking, field_replica_symmetric
@@ -76,8 +78,9 @@ def optimality_gap(xi: CovarianceMap, phase: FieldPhase, points: int = 4001) -> 
     return float(g.max() - g[np.searchsorted(u, phase.overlaps)].min())
 
 
-def _segment(level: np.ndarray, hat: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _segment(level: ArrayInput, hat: ArrayInput, width: ArrayInput) -> tuple[np.ndarray, np.ndarray]:
     r"""$\int dt/\hat x^2$ and its integral over a segment on which $\hat x = $ `hat` $- $ `level` $t$."""
+    level, hat, width = np.asarray(level), np.asarray(hat), np.asarray(width)
     m = np.where(level > 0, level, 1.0)
     after = hat - level * width
     once = np.where(level > 0, (1 / after - 1 / hat) / m, width / hat**2)
@@ -85,7 +88,7 @@ def _segment(level: np.ndarray, hat: np.ndarray, width: np.ndarray) -> tuple[np.
     return once, twice
 
 
-def classify(xi: CovarianceMap, beta: float, tolerance: float = 1e-6) -> Phase:
+def classify(xi: CovarianceMap, beta: ScalarLike, tolerance: float = 1e-6) -> Phase:
     r"""The phase of a Gaussian field: the simplest order parameter that passes `optimality_gap`.
 
     **Arguments:**
@@ -98,6 +101,7 @@ def classify(xi: CovarianceMap, beta: float, tolerance: float = 1e-6) -> Phase:
 
     **Raises:** `ValueError` if `beta` is negative or not finite.
     """
+    beta = known_number(beta, "beta")
     allowed = tolerance * (1 + beta**2 * float(xi.value(np.array(1.0)) - xi.value(np.array(0.0))))
     symmetric = field_replica_symmetric(xi, beta)
     if field_replicon(xi, symmetric) <= 1 + tolerance and optimality_gap(xi, symmetric) <= allowed:

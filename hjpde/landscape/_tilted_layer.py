@@ -17,8 +17,8 @@ from scipy.special import log_ndtr
 
 from ._activation import Activation
 
-# Of standard normals: the mass beyond is 2e-9.
-_CUT = 6.0
+# Of standard normals: the variance beyond is 1e-10.
+_CUT = 7.0
 # Nodes of the outer averages; at very low temperatures they bound the work, and then the accuracy.
 _MOST_NODES = (1601, 401)
 # Factors below exp(-300) are kept away from underflow, a product of two of them included.
@@ -70,8 +70,8 @@ def layer_averages(
 
     - `input_overlaps`: $(g, q)$, diagonal and overlap of the layer below, $g > q \ge 0$.
     - `duals`: $(r, o)$, $o \ge 0$.
-    - `resolution`: 2 halves the steps of the quadrature, which are uniform, so that smooth integrands converge
-      faster than any power.
+    - `resolution`: 2 halves the steps of the quadrature, which are uniform, so that smooth integrands converge faster
+      than any power.
 
     **Returns:** NaN everywhere if the tilt outgrows the Gaussian, so that the integral diverges.
     """
@@ -82,9 +82,11 @@ def layer_averages(
     s = sigma_w * np.sqrt(g - q)
     lipschitz, bend = _roughness(activation, r, spread + s)
     narrowest = s / np.sqrt(1 + s**2 * (4 * root * bend[0] + abs(r) * bend[1]))
+    # Closed forms are cheap, and have features that Gaussians of width s have not.
+    fineness = resolution * (1.5 if activation.slopes is None else 4)
     # At low temperatures a neuron jumps between wells a distance of order 1 apart, within s^2 of h0.
-    xi, weights_xi = _normal_nodes(min(narrowest, s**2) / max(spread, 1e-300), resolution, _MOST_NODES[0])
-    y, weights_y = _normal_nodes(1 / max(root * s * lipschitz, 1e-300), resolution, _MOST_NODES[1])
+    xi, weights_xi = _normal_nodes(min(narrowest, s**2) / max(spread, 1e-300), fineness, _MOST_NODES[0])
+    y, weights_y = _normal_nodes(1 / max(root * s * lipschitz, 1e-300), fineness, _MOST_NODES[1])
     h0, u = spread * xi, root * y
     if activation.slopes is not None:
         moments = _piecewise_linear_moments(activation.slopes, h0, u, s, r)
@@ -109,10 +111,10 @@ def layer_averages(
     )
 
 
-def _normal_nodes(feature: float, resolution: float, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _normal_nodes(feature: float, fineness: float, most: int) -> tuple[np.ndarray, np.ndarray]:
     """A uniform rule for standard normals, fine enough for features of a width."""
-    step = min(0.25, 0.5 * feature) / resolution
-    n = int(np.clip(2 * np.ceil(_CUT / step) + 1, 3, resolution * most))
+    step = min(0.25, feature / fineness)
+    n = int(np.clip(2 * np.ceil(_CUT / step) + 1, 3, most))
     nodes = np.linspace(-_CUT, _CUT, n)
     weights = np.exp(-(nodes**2) / 2)
     return nodes, weights / weights.sum()
