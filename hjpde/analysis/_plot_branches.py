@@ -65,6 +65,8 @@ def plot_entropy_branches(branches: EntropyBranches, ax: "Axes | None" = None, *
     """
     if quantity not in ("entropy", "position"):
         raise ValueError(f"`quantity` must be 'entropy' or 'position', got {quantity!r}.")
+    from matplotlib.ticker import LogLocator
+
     ax = given_or_new(ax, 6.4, 4.0)
     tidy(ax)
     for i, branch in enumerate(branches.branches):
@@ -83,9 +85,10 @@ def plot_entropy_branches(branches: EntropyBranches, ax: "Axes | None" = None, *
             look: dict[str, Any] = {"color": BLACK, "ms": 11 if marker == "*" else 6, "linestyle": "none", "zorder": 3}
             ax.plot([point.viscosity for point in these], values, marker=marker, label=kind, **look)
     ax.set_xscale("log")
-    # Powers of ten would overlap where the range is short.
+    # The range is often less than a decade.
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
     ax.set_xlim(*branches.viscosities)
     ax.set_xlabel(r"viscosity $\varepsilon$ [units of the layer]")
     names = {"entropy": r"entropy $H(\pi)$ at critical points [nats]", "position": "position of critical points, $s$"}
