@@ -1,5 +1,7 @@
 """Learning as the dual of activation: symplectic steps, Klein-Gordon and Dirac networks, gauge, spectra, recovery."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ DOUBLE = jnp.result_type(float) == jnp.float64
 needs_x64 = pytest.mark.skipif(not DOUBLE, reason="needs float64")
 
 N = 64
-SETTING = {"spacing": 0.1, "step": 0.03, "mass": 1.3}
+SETTING: dict[str, Any] = {"spacing": 0.1, "step": 0.03, "mass": 1.3}
 ZERO = (np.zeros(N), np.zeros(N))
 
 

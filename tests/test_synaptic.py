@@ -1,5 +1,7 @@
 """Weights as fields: the ring network, its couplings and action, locality, expansions, the string, what they miss."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -160,17 +162,18 @@ def test_the_canonical_mass_is_the_curvature_of_a_uniform_weight():
 
 def test_couplings_and_action_refuse():
     X = np.ones((2, 8))
-    options = {"constant": R, "linear": Q, "spacing": 0.1}
-    for change, words in (
+    options: dict[str, Any] = {"constant": R, "linear": Q, "spacing": 0.1}
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"scaling": "slides"}, "`scaling` must be 'canonical' or 'source', got 'slides'"),
         ({"inputs": np.ones((2, 7))}, "`inputs` and `targets` must have one shape"),
         ({"inputs": np.ones((0, 8)), "targets": np.ones((0, 8))}, r"got \(0, 8\)"),
         ({"targets": np.full((2, 8), np.nan)}, "`targets` must be finite"),
         ({"spacing": 0.0}, "`spacing` must be positive"),
         ({"length": -1.0}, "`length` must be positive"),
-    ):
+    ]
+    for change, words in changes:
         with pytest.raises(ValueError, match=words):
-            training.synaptic_couplings(**({"inputs": X, "targets": X} | options | change))
+            training.synaptic_couplings(**(options | {"inputs": X, "targets": X} | change))
     couplings = training.synaptic_couplings(X, X, **options)
     with pytest.raises(ValueError, match=r"`first` and `second` must have shape \(8,\)"):
         couplings.potential(np.ones(7), np.ones(7))
@@ -274,13 +277,12 @@ def test_training_excites_the_staggered_mode():
 
 
 def test_string_and_staggered_mode_refuse():
-    for options, words in (
-        ({"masses": 2}, "`masses` must be at least 3"),
-        ({"masses": 8, "tension": 0.0}, "`tension` must be positive"),
-        ({"masses": 8, "restoring": -1.0}, "`restoring` must be at least 0"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            training.lattice_string(**options)
+    with pytest.raises(ValueError, match="`masses` must be at least 3"):
+        training.lattice_string(2)
+    with pytest.raises(ValueError, match="`tension` must be positive"):
+        training.lattice_string(8, tension=0.0)
+    with pytest.raises(ValueError, match="`restoring` must be at least 0"):
+        training.lattice_string(8, restoring=-1.0)
     with pytest.raises(ValueError, match="`waves` must be from 1 to below sites / 8 = 8, got 8"):
         training.staggered_mode(64, 8)
     with pytest.raises(ValueError, match="`constant` must not be 0"):
@@ -300,4 +302,4 @@ def test_figures():
         training.plot_remainder(training.remainder_order(cost, mlp, np.ones(len(locality.positions)), (0.2, 0.1))),
     ]
     assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_legend() is not None for ax in axes)
-    assert training.plot_staggered_mode(training.staggered_mode(), axes[0]) is axes[0]
+    assert training.plot_staggered_mode(training.staggered_mode(), axes[1]) is axes[1]

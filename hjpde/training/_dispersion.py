@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Num, PyTree
 
+from hjpde._compilation import compiled_once
 from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, tidy
 from hjpde._types import ArrayInput
 
@@ -26,6 +27,11 @@ def one_step_matrix(network: Callable[[Any], Any], state: PyTree) -> Num[Array, 
     **Arguments:** `network`, any map of a state to the next; `state`: where, and in which structure; its numbers in
     their order in memory are the coordinates.
     """
+    return _jacobian(network, jax.tree.map(jnp.asarray, state))
+
+
+@compiled_once
+def _jacobian(network: Callable[[Any], Any], state: PyTree) -> Num[Array, "n n"]:
     flat, unravel = ravel_pytree(state)
     return jax.jacfwd(lambda v: ravel_pytree(network(unravel(v)))[0], holomorphic=jnp.iscomplexobj(flat))(flat)
 

@@ -16,7 +16,10 @@ from ._theory_trained_curvature import TRAINED_CURVATURE
 from ._theory_trained_rates import TRAINED_RATES
 from ._theory_tropical import TROPICAL
 from ._training_bulk_boundary import BULK_AND_BOUNDARY
+from ._training_dirac import DIRAC
+from ._training_duality import DUALITY
 from ._training_mechanics import MECHANICS
+from ._training_synaptic import SYNAPTIC_FIELDS
 
 _SUBJECTS = (
     IDENTITY,
@@ -32,6 +35,9 @@ _SUBJECTS = (
     TRAINED_CURVATURE,
     MECHANICS,
     BULK_AND_BOUNDARY,
+    SYNAPTIC_FIELDS,
+    DUALITY,
+    DIRAC,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
