@@ -138,8 +138,8 @@ def _energy_flow(perceptron, state, velocity, X, Y, friction, h, steps, form):
         dynamics = DampedDynamics(lambda t, q: perceptron.cost(q, *sample), friction)
 
         def step(moving, _):
-            moving = conformal_symplectic_step(dynamics, 0.0, *moving, h, form)
-            return moving, _measured(perceptron, dynamics, *moving, *sample)
+            state, velocity = conformal_symplectic_step(dynamics, 0.0, moving[0], moving[1], h, form)
+            return (state, velocity), _measured(perceptron, dynamics, state, velocity, *sample)
 
         first = _measured(perceptron, dynamics, *moving, *sample)
         moving, later = jax.lax.scan(step, moving, None, length=steps)

@@ -15,9 +15,9 @@ from hjpde._types import ArrayInput, Scalar, as_float_array, require_finite
 READOUTS = ("linear", "activated")
 
 
-def squared_error(output: Array, target: Array) -> Scalar:
+def squared_error(output: ArrayInput, target: ArrayInput) -> Scalar:
     r"""$\ell(Z, Y) = \sum_i (Y_i - Z_i)^2$, the sources' loss of one sample."""
-    return jnp.sum((target - output) ** 2)
+    return jnp.sum((jnp.asarray(target) - jnp.asarray(output)) ** 2)
 
 
 @final
@@ -94,7 +94,7 @@ class Perceptron(eqx.Module):
         """`Z` from the last neurons."""
         return last if self.readout == "linear" else self.activation(last)
 
-    def cost(self, state: BiasCoordinates, x: Float[Array, " n0"], y: ArrayInput) -> Scalar:
+    def cost(self, state: BiasCoordinates, x: ArrayInput, y: ArrayInput) -> Scalar:
         r"""$\ell(Z(W, b, X), Y)$, the potential of training on one sample."""
         return self.loss(self.output(to_neuron_coordinates(self, state, x).neurons[-1]), y)
 
