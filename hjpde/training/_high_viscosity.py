@@ -148,8 +148,8 @@ def plot_high_viscosity(limit: HighViscosity, ax: "Axes | None" = None) -> "Axes
     for name, (style, colour, words) in styles.items():
         label = f"{words}: order {orders[name]:.2f}"
         ax.loglog(limit.learning_rates, getattr(limit, name), style, color=colour, markersize=5, label=label)
-    ax.set(xlabel="learning rate η = 1/γ", ylabel="distance from gradient flow at a fixed time ηt")
-    ax.legend(frameon=False, fontsize=9)
+    ax.set(xlabel="learning rate η = 1/γ", ylabel="distance at a fixed ηt")
+    ax.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
