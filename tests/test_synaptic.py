@@ -163,17 +163,18 @@ def test_the_canonical_mass_is_the_curvature_of_a_uniform_weight():
 def test_couplings_and_action_refuse():
     X = np.ones((2, 8))
     options: dict[str, Any] = {"constant": R, "linear": Q, "spacing": 0.1}
-    changes: list[tuple[dict[str, Any], str]] = [
-        ({"scaling": "slides"}, "`scaling` must be 'canonical' or 'source', got 'slides'"),
-        ({"inputs": np.ones((2, 7))}, "`inputs` and `targets` must have one shape"),
-        ({"inputs": np.ones((0, 8)), "targets": np.ones((0, 8))}, r"got \(0, 8\)"),
-        ({"targets": np.full((2, 8), np.nan)}, "`targets` must be finite"),
-        ({"spacing": 0.0}, "`spacing` must be positive"),
-        ({"length": -1.0}, "`length` must be positive"),
-    ]
-    for change, words in changes:
-        with pytest.raises(ValueError, match=words):
-            training.synaptic_couplings(**(options | {"inputs": X, "targets": X} | change))
+    with pytest.raises(ValueError, match="`scaling` must be 'canonical' or 'source', got 'slides'"):
+        training.synaptic_couplings(X, X, scaling="slides", **options)
+    with pytest.raises(ValueError, match="`inputs` and `targets` must have one shape"):
+        training.synaptic_couplings(X[:, :7], X, **options)
+    with pytest.raises(ValueError, match=r"got \(0, 8\)"):
+        training.synaptic_couplings(X[:0], X[:0], **options)
+    with pytest.raises(ValueError, match="`targets` must be finite"):
+        training.synaptic_couplings(X, np.nan * X, **options)
+    with pytest.raises(ValueError, match="`spacing` must be positive"):
+        training.synaptic_couplings(X, X, **(options | {"spacing": 0.0}))
+    with pytest.raises(ValueError, match="`length` must be positive"):
+        training.synaptic_couplings(X, X, length=-1.0, **options)
     couplings = training.synaptic_couplings(X, X, **options)
     with pytest.raises(ValueError, match=r"`first` and `second` must have shape \(8,\)"):
         couplings.potential(np.ones(7), np.ones(7))

@@ -31,8 +31,8 @@ def _antisymmetric(setting: Setting) -> Evidence:
         tidy(ax, "both")
         ax.plot(antisymmetric.real, antisymmetric.imag, "o", ms=4, color=BLUE, label="antisymmetric mass factor")
         ax.plot(symmetric.real, symmetric.imag, "s", ms=4, mfc="none", color=ORANGE, label="symmetric mass factor")
-        ax.set(xlabel="growth [1/time]", ylabel="frequency [1/time]")
-        ax.legend(frameon=False)
+        ax.set(xlabel="growth [1/time]", ylabel="frequency [1/time]", ylim=(-11, 18))
+        ax.legend(frameon=False, loc="upper right")
         return ax
 
     return Evidence(

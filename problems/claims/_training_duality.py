@@ -202,9 +202,9 @@ def _many(setting: Setting) -> Evidence:
 
     def draw(ax):
         tidy(ax)
-        for which, style, colour, name in ((0, "-", BLUE, "W = 1"), (1, "--", ORANGE, "W = 1 − A")):
-            ax.plot(biases[which][:200, 0], style, color=colour, label=f"bias, {name}")
-        ax.plot(fields[0][:200, 0], ":", color=GREEN, label="field, both")
+        ax.plot(fields[0][:200, 0], "-", color=GREEN, label="field with W = 1")
+        ax.plot(range(0, 200, 8), fields[1][:200:8, 0], "o", ms=4, color=BLUE, label="field with W = 1 − A")
+        ax.plot(20 * (biases[0] - biases[1])[:200, 0], "--", color=ORANGE, label="difference of the biases, × 20")
         ax.set(xlabel="steps", ylabel="at site 0")
         ax.legend(frameon=False)
         return ax

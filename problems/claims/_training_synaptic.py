@@ -67,8 +67,8 @@ def _couplings(setting: Setting) -> Evidence:
             ax.loglog(spacings, values, style, color=colour, label=f"{name}, order {orders[name]:.2f}")
         ax.set_xticks(spacings, [f"{a:.3f}" for a in spacings])
         ax.minorticks_off()
-        ax.set(xlabel="spacing of the sites a", ylabel="|network − integral| / network")
-        ax.legend(frameon=False)
+        ax.set(xlabel="spacing of the sites a", ylabel="|network − integral| / network", ylim=(1e-8, 1e4))
+        ax.legend(frameon=False, loc="upper left")
         return ax
 
     return Evidence(
