@@ -49,6 +49,10 @@ from ._gaussian_field import field_replica_symmetric as field_replica_symmetric
 from ._gaussian_field import free_energy_functional as free_energy_functional
 from ._gaussian_field import ground_state as ground_state
 from ._gaussian_field import plot_field_phase as plot_field_phase
+from ._landscape_comparison import Comparison as Comparison
+from ._landscape_comparison import compare_with_samples as compare_with_samples
+from ._landscape_comparison import plot_comparison as plot_comparison
+from ._landscape_comparison import wide_theory as wide_theory
 from ._minimiser import LowestEnergies as LowestEnergies
 from ._minimiser import lowest_energies as lowest_energies
 from ._moves import AbstractMove as AbstractMove
@@ -82,3 +86,6 @@ from ._stability import zero_temperature_ratio as zero_temperature_ratio
 from ._tempering import Tempered as Tempered
 from ._tempering import sample as sample
 from ._tempering import temper as temper
+from ._thermodynamic_integration import ThermodynamicIntegral as ThermodynamicIntegral
+from ._thermodynamic_integration import plot_thermodynamic_integral as plot_thermodynamic_integral
+from ._thermodynamic_integration import thermodynamic_integration as thermodynamic_integration

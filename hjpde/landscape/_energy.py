@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from hjpde._compilation import compiled_once
 from hjpde._types import Scalar
 
 from ._sphere import uniform_points
@@ -79,7 +80,7 @@ def centred(
     return ShiftedEnergy(energies, offset, scale if unit_variance else jnp.ones_like(scale))
 
 
-@eqx.filter_jit
+@compiled_once
 def _moments(energies: AbstractEnergy, points: Array) -> tuple[Array, Array]:
     def moments(energy: AbstractEnergy) -> tuple[Array, Array]:
         values = jax.lax.map(energy, jnp.concatenate([points, -points]), batch_size=256)

@@ -18,6 +18,8 @@ from hjpde._types import Scalar
 from ._energy import AbstractEnergy
 from ._sphere import along_circle, tangent, to_sphere
 
+_RATE = 0.05
+
 
 @final
 class Place(NamedTuple):
@@ -47,6 +49,24 @@ class AbstractMove(eqx.Module):
         self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, key: Key[Array, ""]
     ) -> tuple[Place, Scalar]:
         """Another place, and the logarithm of the probability to accept it (at most 1)."""
+
+
+def advance(
+    move: AbstractMove,
+    energy: AbstractEnergy,
+    beta: Scalar,
+    step: Scalar,
+    place: Place,
+    key: Key[Array, ""],
+    adapts: Scalar,
+) -> tuple[Place, Scalar, Scalar]:
+    """One move of one chain: the place, the step, adapted where `adapts` is 1, and 1 if the proposal was accepted."""
+    propose_key, accept_key = jax.random.split(key)
+    other, log_probability = move.propose(energy, beta, step, place, propose_key)
+    accepted = jnp.log(jax.random.uniform(accept_key, dtype=step.dtype)) < log_probability
+    place = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), other, place)
+    hit = accepted.astype(step.dtype)
+    return place, jnp.minimum(step * jnp.exp(adapts * _RATE * (hit - move.target)), move.largest_step), hit
 
 
 @final

@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from hjpde._compilation import compiled_once
 from hjpde._types import ArrayInput, as_float_array
 
 from ._energy import AbstractEnergy, sample_count
-from ._moves import AbstractMove, Metropolis, Place
+from ._moves import AbstractMove, Metropolis, Place, advance
 from ._samples import Samples
 from ._sphere import to_sphere, uniform_points
-
-_RATE = 0.05
 
 
 @final
@@ -161,7 +160,7 @@ class _Block(NamedTuple):
     exchanged: Array
 
 
-@eqx.filter_jit
+@compiled_once
 def _run(
     move: AbstractMove,
     energies: AbstractEnergy,
@@ -174,17 +173,11 @@ def _run(
 ) -> tuple[Array, _Block, tuple[Array, Array]]:
     """The energies at the start, the records, and the last points and steps."""
     shape = x.shape[:-1]
-    place = _over_chains(lambda energy, x: move.look(energy, x), energies, x)
+    place = over_chains(lambda energy, x: move.look(energy, x), energies, x)
     angle = jnp.full(shape, move.largest_step / 4, x.dtype)
 
-    def chain(energy: AbstractEnergy, beta: Array, angle: Array, place: Place, key: Array, adapts: Array):
-        propose_key, accept_key = jax.random.split(key)
-        other, log_probability = move.propose(energy, beta, angle, place, propose_key)
-        accepted = jnp.log(jax.random.uniform(accept_key, dtype=angle.dtype)) < log_probability
-        place = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), other, place)
-        hit = accepted.astype(angle.dtype)
-        angle = jnp.minimum(angle * jnp.exp(adapts * _RATE * (hit - move.target)), move.largest_step)
-        return place, angle, hit
+    def chain(*arguments):
+        return advance(move, *arguments)
 
     all_betas = jnp.broadcast_to(betas, shape)
 
@@ -192,7 +185,7 @@ def _run(
         place, angle, accepted, exchanged, key, adapts = state
         key, chain_key, exchange_key = jax.random.split(key, 3)
         keys = jax.random.split(chain_key, shape)
-        place, angle, hits = _over_chains(
+        place, angle, hits = over_chains(
             chain, energies, all_betas, angle, place, keys, jnp.broadcast_to(adapts, shape)
         )
         if betas.size > 1:
@@ -216,7 +209,7 @@ def _run(
     return place.energy, blocks, (last.x, angle)
 
 
-def _over_chains(function, energies: AbstractEnergy, *arrays):
+def over_chains(function, energies: AbstractEnergy, *arrays):
     """`function(energy, ...)` of one chain on axes of samples, replicas and temperatures."""
     for _ in range(2):
         function = jax.vmap(function, in_axes=(None, *(0 for _ in arrays)))
@@ -242,7 +235,7 @@ def _exchange(betas: Array, place: Place, key: Array, parity: Array) -> tuple[Pl
 
 def _observe(energies: AbstractEnergy, x: Array) -> tuple[Array, Array, Array]:
     """Overlaps of all pairs, and the layers' diagonals and overlaps; of shapes `(S, ..., T)`."""
-    layers = _over_chains(lambda energy, x: energy.layers(x)[0], energies, x)
+    layers = over_chains(lambda energy, x: energy.layers(x)[0], energies, x)
     R = x.shape[1]
     first, second = np.triu_indices(R, 1)
     overlaps = jnp.einsum("sptn,sptn->spt", x[:, first], x[:, second]) / x.shape[-1]

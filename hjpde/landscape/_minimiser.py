@@ -1,0 +1,100 @@
+"""The lowest energies on the sphere that annealing and descent find."""
+
+from typing import NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Key
+
+from hjpde._compilation import compiled_once
+
+from ._energy import AbstractEnergy, sample_count
+from ._moves import AbstractMove, Metropolis, advance
+from ._sphere import to_sphere, uniform_points
+from ._tempering import over_chains
+
+
+@final
+class LowestEnergies(NamedTuple):
+    """What annealing found for each of `S` samples of the disorder from `R` starts; an upper bound on the minimum.
+
+    - `energies`: $H/N$ at the ends, shape `(S, R)`. - `points`: the ends, shape `(S, R, N)`.
+    - `lowest`: the least over the starts, shape `(S,)`.
+    - `agreement`: the part of starts that end within a thousandth of the scale of `lowest`; near 0 the landscape has
+      many valleys, and more starts or slower annealing may find a lower one.
+    - `settled`: the part of descents that converged.
+    """
+
+    energies: np.ndarray
+    points: np.ndarray
+    lowest: np.ndarray
+    agreement: float
+    settled: float
+
+
+def lowest_energies(
+    energies: AbstractEnergy,
+    *,
+    key: Key[Array, ""],
+    starts: int = 8,
+    steps: int = 2_000,
+    betas: tuple[float, float] = (0.5, 50.0),
+    move: AbstractMove = Metropolis(),
+) -> LowestEnergies:
+    r"""Simulated annealing on the sphere and then descent by nonlinear conjugate gradients.
+
+    The temperature falls geometrically, with the step adapted all along; descent is of $y \mapsto H(\sqrt N y/|y|)$.
+
+    **Arguments:**
+
+    - `energies`: with a leading axis of samples.
+    - `key`: of starts and moves. - `starts`: for each sample, at least 1. - `steps`: of annealing, at least 1.
+    - `betas`: first and last inverse temperature, positive and increasing.
+    - `move`: as in `sample`.
+
+    **Returns:** points and energies, in numpy's float64.
+
+    **Raises:** `ValueError` if an argument is out of range.
+    """
+    if starts < 1 or steps < 1 or not 0 < betas[0] < betas[1] < np.inf:
+        raise ValueError(
+            "`starts` and `steps` must be at least 1 and `betas` positive and increasing, got "
+            f"{starts}, {steps} and {betas}."
+        )
+    shape = (sample_count(energies), starts, 1, energies.dimension)
+    first, rest = jax.random.split(key)
+    schedule = jnp.asarray(np.geomspace(*betas, steps), jnp.result_type(float))
+    points, values, settled = _anneal(move, energies, schedule, uniform_points(first, shape), rest)
+    values, points = np.asarray(values[..., 0], float) / shape[-1], np.asarray(points[:, :, 0], float)
+    lowest = values.min(1)
+    scale = 1e-3 * np.abs(lowest).max()
+    return LowestEnergies(
+        values, points, lowest, float(np.mean(values - lowest[:, None] <= scale)), float(np.mean(np.asarray(settled)))
+    )
+
+
+@compiled_once
+def _anneal(
+    move: AbstractMove, energies: AbstractEnergy, schedule: Array, x: Array, key: Array
+) -> tuple[Array, Array, Array]:
+    def chain(energy: AbstractEnergy, x: Array, key: Array) -> tuple[Array, Array, Array]:
+        def one_step(state, at):
+            beta, key = at
+            return advance(move, energy, beta, state[1], state[0], key, jnp.ones_like(beta))[:2], None
+
+        state = move.look(energy, x), jnp.asarray(move.largest_step / 4, x.dtype)
+        (place, _), _ = jax.lax.scan(one_step, state, (schedule, jax.random.split(key, schedule.size)))
+        tolerance = float(jnp.finfo(x.dtype).eps) ** 0.75
+        descent = optx.minimise(
+            lambda y, _: energy(to_sphere(y)) / y.size,
+            optx.NonlinearCG(tolerance, tolerance),
+            place.x,
+            max_steps=1000,
+            throw=False,
+        )
+        end = to_sphere(descent.value)
+        return end, energy(end), descent.result == optx.RESULTS.successful
+
+    return over_chains(chain, energies, x, jax.random.split(key, x.shape[:-1]))
