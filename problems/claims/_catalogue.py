@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from ._claim import Claim
+from ._landscape_theory import LANDSCAPE_THEORY
 from ._theory_activations import ACTIVATIONS
 from ._theory_attribution import ATTRIBUTION
 from ._theory_folds import FOLDS
@@ -38,6 +39,7 @@ _SUBJECTS = (
     SYNAPTIC_FIELDS,
     DUALITY,
     DIRAC,
+    LANDSCAPE_THEORY,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}

@@ -4,3 +4,4 @@ THEORY = "J. M. A. Minoza, E. F. Legara, C. Monterola, The Hamilton-Jacobi Theor
 BULK_BOUNDARY = "D. Lee, H.-S. Lee, J. Yi, bulk-boundary decomposition of neural networks, arXiv 2511.02003"
 SYNAPTIC = "D. Lee, H.-S. Lee, J. Yi, synaptic field theory for neural networks, arXiv 2503.08827"
 EMERGENT = "V. Vanchurin, Emergent field theories from neural networks, arXiv 2411.08138"
+RANDOM_NETWORKS = "M. Winer, B. Hanin, Deep Neural Nets as Hamiltonians, Phys. Rev. E 113, 015303, arXiv 2503.23982"
