@@ -172,7 +172,7 @@ def test_couplings_and_action_refuse():
     with pytest.raises(ValueError, match="`targets` must be finite"):
         training.synaptic_couplings(X, np.nan * X, **options)
     with pytest.raises(ValueError, match="`spacing` must be positive"):
-        training.synaptic_couplings(X, X, **(options | {"spacing": 0.0}))
+        training.synaptic_couplings(X, X, constant=R, linear=Q, spacing=0.0)
     with pytest.raises(ValueError, match="`length` must be positive"):
         training.synaptic_couplings(X, X, length=-1.0, **options)
     couplings = training.synaptic_couplings(X, X, **options)

@@ -153,5 +153,5 @@ def plot_dispersion(
     ax.set_xlabel("wavenumber k [1/length]")
     ax.set_ylabel("frequency ω [1/time]")
     ax.set_ylim(0, 1.5 * measured.frequencies.max())
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(edgecolor="none", fontsize=8, loc="upper center")
     return ax

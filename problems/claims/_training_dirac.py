@@ -4,8 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import expm
 
-from hjpde import training
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde.training import (
+    Dirac,
+    GaugedDirac,
+    GaugeField,
+    StaggeredDirac,
+    covariant_generator,
+    dirac_generator,
+    dispersion,
+    one_step_matrix,
+)
 
 from ._claim import Check, Claim, Evidence, Setting, Verdict
 from ._sources import EMERGENT
@@ -22,10 +31,10 @@ def _generator(mass_factor, mass=_M):
 
 def _antisymmetric(setting: Setting) -> Evidence:
     antisymmetric, symmetric = (np.linalg.eigvals(_generator([[0, 1], [sign, 0]])) for sign in (-1, 1))
-    G = np.asarray(training.dirac_generator(_N, spacing=_A, mass=_M))
+    G = np.asarray(dirac_generator(_N, spacing=_A, mass=_M))
     centred = (_RIGHT - _RIGHT.T) / (2 * _A)
     square = np.kron(np.eye(2), centred @ centred - _M**2 * _ONE)
-    W = np.asarray(training.Dirac(_N, spacing=_A, step=_EPS, mass=_M).weights)
+    W = np.asarray(Dirac(_N, spacing=_A, step=_EPS, mass=_M).weights)
 
     def draw(ax):
         tidy(ax, "both")
@@ -50,11 +59,9 @@ def _antisymmetric(setting: Setting) -> Evidence:
 
 def _doublers(setting: Setting) -> Evidence:
     limit, zero = 1.05 * _M, np.zeros(_N)
-    central = np.asarray(training.Dirac(_N, spacing=_A, step=_EPS, mass=_M).weights)
-    staggered = np.asarray(
-        training.one_step_matrix(training.StaggeredDirac(_N, spacing=_A, step=_EPS, mass=_M), (zero, zero))
-    )
-    spectra = [training.dispersion(M, _N, spacing=_A, step=_EPS) for M in (central, staggered)]
+    central = np.asarray(Dirac(_N, spacing=_A, step=_EPS, mass=_M).weights)
+    staggered = np.asarray(one_step_matrix(StaggeredDirac(_N, spacing=_A, step=_EPS, mass=_M), (zero, zero)))
+    spectra = [dispersion(M, _N, spacing=_A, step=_EPS) for M in (central, staggered)]
     continuum = int(np.sum(np.hypot(spectra[0].k, _M) < limit))
     # Of the staggered network, by eigenvalues of its own small block at one wavenumber.
     sizes, mode, errors = np.array([32, 64, 128, 256]), 3, []
@@ -96,7 +103,7 @@ def _gauge(setting: Setting) -> Evidence:
     rng = np.random.default_rng(0)
     theta, later, spatial, temporal = rng.normal(size=(4, _N))
     psi = rng.normal(size=(2, _N)) + 1j * rng.normal(size=(2, _N))
-    field = training.GaugeField(spatial, temporal)
+    field = GaugeField(spatial, temporal)
     moved = field.transformed(jnp.asarray(theta), jnp.asarray(later), spacing=_A, step=_EPS)
 
     def step(potential, spinor, phases=True):
@@ -112,10 +119,10 @@ def _gauge(setting: Setting) -> Evidence:
         return np.abs(gap).max(0)
 
     covariant, bare = violation(True), violation(False)
-    networks = [training.GaugedDirac(f, spacing=_A, step=_EPS, mass=_M) for f in (moved, field)]
+    networks = [GaugedDirac(f, spacing=_A, step=_EPS, mass=_M) for f in (moved, field)]
     gap = np.asarray(networks[0](jnp.asarray(np.exp(1j * theta) * psi)))
     gap = np.abs(gap - np.exp(1j * later) * np.asarray(networks[1](jnp.asarray(psi)))).max()
-    shifted = training.covariant_generator(training.GaugeField(np.full(_N, 0.7), np.zeros(_N)), spacing=_A, mass=_M)
+    shifted = covariant_generator(GaugeField(np.full(_N, 0.7), np.zeros(_N)), spacing=_A, mass=_M)
     energies = np.linalg.eigvalsh(1j * np.asarray(shifted))
     k = 2 * np.pi * np.fft.fftfreq(_N, _A) + 0.7
     expected = np.sqrt(_M**2 + np.sin(k * _A) ** 2 / _A**2)

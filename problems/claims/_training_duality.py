@@ -4,8 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from hjpde import training
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde.training import (
+    KleinGordon,
+    LearningSystem,
+    Newtonian,
+    evolve,
+    klein_gordon_operator,
+    one_step_matrix,
+)
 
 from ._claim import Check, Claim, Evidence, Setting, Verdict
 from ._sources import EMERGENT
@@ -46,7 +53,7 @@ def _equations(setting: Setting) -> Evidence:
     for n in steps:
         eps = end / n
         q, p = start[:3], start[3:]
-        path = training.evolve(training.Newtonian(_potential, eps), (q, eps * p), int(steps.max()))
+        path = evolve(Newtonian(_potential, eps), (q, eps * p), int(steps.max()))
         found = np.r_[path[0][n], path[1][n] / eps]
         for _ in range(n):
             q = q + eps * p
@@ -54,8 +61,8 @@ def _equations(setting: Setting) -> Evidence:
         from_euler.append(np.abs(found - np.r_[q, p]).max())
         from_exact.append(np.abs(found - exact).max())
     eps = end / steps
-    last = training.Newtonian(_potential, eps[0])
-    jacobian = np.asarray(training.one_step_matrix(last, (start[:3], eps[0] * start[3:])))
+    last = Newtonian(_potential, eps[0])
+    jacobian = np.asarray(one_step_matrix(last, (start[:3], eps[0] * start[3:])))
 
     def draw(ax):
         tidy(ax, "both")
@@ -121,7 +128,7 @@ def _wording(setting: Setting) -> Evidence:
 def _total(setting: Setting) -> Evidence:
     rng = np.random.default_rng(3)
     phi, beta, h = rng.normal(size=4), rng.normal(size=4), 1e-5
-    system = training.LearningSystem(lambda f, b: jnp.tanh(f) + b, lambda f, b: jnp.sum(f**4) / 4 + jnp.sum(f * b**2))
+    system = LearningSystem(lambda f, b: jnp.tanh(f) + b, lambda f, b: jnp.sum(f**4) / 4 + jnp.sum(f * b**2))
 
     def loss(b):
         f = np.tanh(phi) + b
@@ -159,9 +166,9 @@ def _operator(hopping=0.0, eps=0.04, mass=1.7):
 
 def _symmetric(setting: Setting) -> Evidence:
     A = _operator()
-    network = training.KleinGordon(A)
+    network = KleinGordon(A)
     rng = np.random.default_rng(0)
-    phi = np.asarray(training.evolve(network, (rng.normal(size=_N), rng.normal(size=_N)), 50)[0])
+    phi = np.asarray(evolve(network, (rng.normal(size=_N), rng.normal(size=_N)), 50)[0])
     residual = np.abs(phi[2:] - 2 * phi[1:-1] + phi[:-2] + phi[1:-1] @ A).max()
     hoppings = np.linspace(0, 0.5, 11)
     # The weights commute with shifts: a block of two for each wavenumber.
@@ -192,8 +199,8 @@ def _symmetric(setting: Setting) -> Evidence:
 def _many(setting: Setting) -> Evidence:
     A, steps = _operator(), 1000
     before = np.exp(np.cos(2 * np.pi * np.arange(_N) / _N))
-    rules = [training.KleinGordon(A, rule) for rule in ("identity", "commuting")]
-    paths = [training.evolve(rule, rule.start(before, 1.01 * before), steps) for rule in rules]
+    rules = [KleinGordon(A, rule) for rule in ("identity", "commuting")]
+    paths = [evolve(rule, rule.start(before, 1.01 * before), steps) for rule in rules]
     fields, biases = ([np.asarray(path[i]) for path in paths] for i in (0, 1))
     # The second-order equation by itself, without network.
     plain = [before, 1.01 * before]
@@ -226,7 +233,7 @@ def _convergence(setting: Setting) -> Evidence:
     for n, a in zip(sizes, spacings, strict=True):
         eps = 0.4 * a
         # The block of one wavenumber, by a wave itself.
-        network = training.klein_gordon_operator(int(n), spacing=a, step=eps, mass=mass)
+        network = klein_gordon_operator(int(n), spacing=a, step=eps, mass=mass)
         wave = np.exp(1j * mode * np.arange(n) * a)
         eigenvalue = ((np.asarray(network) @ wave) / wave).real.mean()
         block = np.array([[1, 1], [-eigenvalue, 1 - eigenvalue]])

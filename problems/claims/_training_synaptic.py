@@ -5,8 +5,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hjpde import training
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde.training import (
+    LINEAR_IN_TARGETS,
+    Locality,
+    cost_locality,
+    lattice_string,
+    plot_lattice_string,
+    plot_locality,
+    plot_remainder,
+    plot_staggered_mode,
+    remainder_order,
+    staggered_mode,
+    synaptic_couplings,
+)
 
 from ._claim import Check, Claim, Evidence, Setting
 from ._sources import SYNAPTIC
@@ -49,11 +61,9 @@ def _couplings(setting: Setting) -> Evidence:
         x = np.arange(n) * a
         at_sites = _fields(x)
         network = _cost(at_sites[0], at_sites[1], at_sites[2][:, ::4], at_sites[3][:, ::4], (0, 1, 2))
-        found = training.synaptic_couplings(X, Y, constant=_R, linear=_Q, spacing=a, scaling="source")
-        linear = [getattr(found, name) for name in training.LINEAR_IN_TARGETS]
-        printed = eqx.tree_at(
-            lambda c: [getattr(c, name) for name in training.LINEAR_IN_TARGETS], found, [-v for v in linear]
-        )
+        found = synaptic_couplings(X, Y, constant=_R, linear=_Q, spacing=a, scaling="source")
+        linear = [getattr(found, name) for name in LINEAR_IN_TARGETS]
+        printed = eqx.tree_at(lambda c: [getattr(c, name) for name in LINEAR_IN_TARGETS], found, [-v for v in linear])
         without = eqx.tree_at(lambda c: c.K1, found, jnp.zeros_like(found.K1))
         for name, couplings in zip(errors, (printed, found, without), strict=True):
             errors[name].append(abs(1 - float(couplings.cost(w1, w2)) / network))
@@ -178,12 +188,12 @@ def _mlp():
 
 def _sources(setting: Setting) -> Evidence:
     mlp, cost = _mlp()
-    found = training.cost_locality(cost, mlp)
+    found = cost_locality(cost, mlp)
     places = np.random.default_rng(0).permutation(len(found.positions))
-    shuffled = training.Locality(found.hessian, places, None)
+    shuffled = Locality(found.hessian, places, None)
 
     def draw(ax):
-        return training.plot_locality({"in their order": found, "in a random order": shuffled}, ax)
+        return plot_locality({"in their order": found, "in a random order": shuffled}, ax)
 
     return Evidence(
         stated=(
@@ -202,10 +212,10 @@ def _expansion(setting: Setting) -> Evidence:
     mlp, cost = _mlp()
     count = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(mlp, eqx.is_inexact_array)))
     direction = np.random.default_rng(0).normal(size=count)
-    found = training.remainder_order(cost, mlp, direction, (0.04, 0.02, 0.01, 0.005))
+    found = remainder_order(cost, mlp, direction, (0.04, 0.02, 0.01, 0.005))
     return Evidence(
         stated=(Check("order of what the two sources leave out", found.order, 3.0, 0.1),),
-        draw=lambda ax: training.plot_remainder(found, ax),
+        draw=lambda ax: plot_remainder(found, ax),
         caption="The cost is its first two sources and a remainder of third order.",
         notes="The source's expansion is about zero weights and has no constant term, which no equation of motion "
         "contains; here it is about the initial weights.",
@@ -213,12 +223,12 @@ def _expansion(setting: Setting) -> Evidence:
 
 
 def _string(setting: Setting) -> Evidence:
-    strings = [training.lattice_string(n, density=0.7, tension=2.0, restoring=0.3) for n in (16, 32, 64, 128)]
+    strings = [lattice_string(n, density=0.7, tension=2.0, restoring=0.3) for n in (16, 32, 64, 128)]
     spacings, errors = np.array([s.spacing for s in strings]), np.array([s.error(3) for s in strings])
     order = np.polyfit(np.log(spacings), np.log(errors), 1)[0]
     return Evidence(
         stated=(Check("order of the squared frequency of the third mode", order, 2.0, 0.1),),
-        draw=lambda ax: training.plot_lattice_string(strings[0], ax),
+        draw=lambda ax: plot_lattice_string(strings[0], ax),
         caption="Long waves on a ring of masses are those of the string, with an error of second order in the spacing.",
     )
 
@@ -226,7 +236,7 @@ def _string(setting: Setting) -> Evidence:
 def _prediction(setting: Setting) -> Evidence:
     """Gradient descent on the written-out cost, in small steps, against both formulas."""
     sites, waves, samples = 64, 6, 2
-    mode = training.staggered_mode(sites, waves, constant=_R, samples=samples)
+    mode = staggered_mode(sites, waves, constant=_R, samples=samples)
     x = np.arange(sites)
     wave = np.where(x % 2 == 1, np.cos(2 * np.pi * waves * x / sites), 0.0)
     wave /= np.linalg.norm(wave)
@@ -259,7 +269,7 @@ def _prediction(setting: Setting) -> Evidence:
                 1e-12,
             ),
         ),
-        draw=lambda ax: training.plot_staggered_mode(mode, ax),
+        draw=lambda ax: plot_staggered_mode(mode, ax),
         caption="By the field's equation the wave dies out; in training a part of it stays for ever, since training "
         "moves the sum of two weights of an output and never their difference.",
     )
