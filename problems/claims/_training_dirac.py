@@ -62,7 +62,7 @@ def _doublers(setting: Setting) -> Evidence:
     central = np.asarray(Dirac(_N, spacing=_A, step=_EPS, mass=_M).weights)
     staggered = np.asarray(one_step_matrix(StaggeredDirac(_N, spacing=_A, step=_EPS, mass=_M), (zero, zero)))
     spectra = [dispersion(M, _N, spacing=_A, step=_EPS) for M in (central, staggered)]
-    continuum = int(np.sum(np.hypot(spectra[0].k, _M) < limit))
+    continuum = float(np.sum(np.hypot(spectra[0].k, _M) < limit))
     # Of the staggered network, by eigenvalues of its own small block at one wavenumber.
     sizes, mode, errors = np.array([32, 64, 128, 256]), 3, []
     for n in sizes:
@@ -83,9 +83,11 @@ def _doublers(setting: Setting) -> Evidence:
         return ax
 
     return Evidence(
-        stated=(Check("modes below 1.05 m, central differences", spectra[0].modes_below(limit), continuum, 0.0),),
+        stated=(
+            Check("modes below 1.05 m, central differences", float(spectra[0].modes_below(limit)), continuum, 0.0),
+        ),
         amended=(
-            Check("modes below 1.05 m, staggered differences", spectra[1].modes_below(limit), continuum, 0.0),
+            Check("modes below 1.05 m, staggered differences", float(spectra[1].modes_below(limit)), continuum, 0.0),
             Check(
                 "order in the spacing of the staggered network",
                 order,

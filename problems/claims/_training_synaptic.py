@@ -156,7 +156,7 @@ def _locality(setting: Setting) -> Evidence:
         apart, layer, acts = np.minimum(apart, n - apart), np.repeat([1, 2], n // 2), np.abs(mixed) > 1e-9
         for a, b in ((1, 1), (1, 2), (2, 2)):
             block = (layer[:, None] == a) & (layer[None] == b) & acts
-            ranges[n, a, b] = int(apart[block].max())
+            ranges[n, a, b] = float(apart[block].max())
             profile[n, a, b] = [int((block & (apart == d)).sum()) for d in range(0, 17, 2)]
 
     def draw(ax):
@@ -168,7 +168,7 @@ def _locality(setting: Setting) -> Evidence:
         ax.legend(frameon=False)
         return ax
 
-    expected = {(1, 1): 6, (1, 2): 4, (2, 2): 2}
+    expected = {(1, 1): 6.0, (1, 2): 4.0, (2, 2): 2.0}
     return Evidence(
         stated=tuple(
             Check(f"range of w{a} with w{b} on {n} sites", reach, expected[a, b], 0.0)
@@ -265,7 +265,7 @@ def _prediction(setting: Setting) -> Evidence:
             Check(
                 "curvature along the wave less that of the field",
                 mode.rayleigh - 4 * samples * _R**2 * cosine,
-                0,
+                0.0,
                 1e-12,
             ),
         ),
