@@ -180,8 +180,9 @@ def _velocity(s: Scalar, z: State, args: tuple[AbstractArchitecture, Layer]) -> 
 def _varied_velocity(s: Scalar, zv: tuple[State, State], args: tuple[AbstractArchitecture, Layer]) -> State:
     z, v = zv
     # The variation sets the steps and nothing else.
-    frozen = jax.lax.stop_gradient((z, args))
-    return _velocity(s, z, args), jax.jvp(lambda z: _velocity(s, z, frozen[1]), (frozen[0],), (v,))[1]
+    differentiable, rest = eqx.partition((z, args), eqx.is_inexact_array)
+    z_held, args_held = eqx.combine(jax.lax.stop_gradient(differentiable), rest)
+    return _velocity(s, z, args), jax.jvp(lambda z: _velocity(s, z, args_held), (z_held,), (v,))[1]
 
 
 def _direction(z: State) -> State:
