@@ -94,6 +94,7 @@ def test_derivatives_of_the_shaped_flow():
     np.testing.assert_allclose(landscape.shaped_relu_covariance(0.0)(Q), Q)
 
 
+@pytest.mark.slow
 def test_finite_width_networks_have_this_kernel(getkey):
     """ReLU, three layers of 1000 neurons, 60 networks."""
     q, width, network = 0.3, 1000, RandomNetwork([1.0] * 3, "relu", 2**0.5)
