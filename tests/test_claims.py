@@ -13,8 +13,20 @@ from hjpde.problems.claims import CLAIMS, Check, Claim, Evidence, Setting, find_
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 
-# By what they take with compilation; all others take less than two seconds.
-SLOW: set[str] = set()
+# By what they take with compilation.
+SLOW = {
+    "theory.curvature-on-images",
+    "theory.deep-tropical-limit",
+    "theory.double-descent",
+    "theory.duality",
+    "theory.generalisation-rate",
+    "theory.intrinsic-dimension",
+    "theory.trained-curvature-is-tight",
+    "theory.tropical-limit",
+    "theory.width-scaling",
+    "training.bulk-knows-no-data",
+    "training.general-networks-are-not-local",
+}
 
 
 def drawn(ax):
