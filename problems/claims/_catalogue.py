@@ -11,6 +11,7 @@ from ._theory_folds import FOLDS
 from ._theory_identity import IDENTITY
 from ._theory_initial_data import INITIAL_DATA
 from ._theory_networks import NETWORKS
+from ._theory_phases import PHASES
 from ._theory_rates import RATES
 from ._theory_robustness import ROBUSTNESS
 from ._theory_trained_curvature import TRAINED_CURVATURE
@@ -26,6 +27,7 @@ _SUBJECTS = (
     IDENTITY,
     INITIAL_DATA,
     NETWORKS,
+    PHASES,
     ACTIVATIONS,
     ATTRIBUTION,
     FOLDS,
