@@ -86,8 +86,8 @@ PHASES = (
         source=f"{THEORY}, project page and authors' code, phases of MNIST",
         statement="Attribution turns from particles to waves at the critical viscosity $ε* = N^{−1/d}$, 0.091 for 120 "
         "images on two axes.",
-        computed="The viscosity at which four points share the answer, over N for uniform clouds, and for two digits in "
-        "two units of length.",
+        computed="The viscosity at which four points share the answer: over N for uniform clouds, and for two digits "
+        "in two units.",
         measure=_phases,
         recorded="fails",
         instead="It turns where the kernel's width √(2εt) reaches the spacing of the points, h ~ N^(−1/d): at "
