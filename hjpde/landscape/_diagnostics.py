@@ -1,6 +1,6 @@
 """Whether chains have reached the Gibbs measure, and averages over it that exist only if so."""
 
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import numpy as np
@@ -206,7 +206,7 @@ def two_starts(
     return TwoStarts(random, low, float(gap), float(error), failed[0] if failed else apart)
 
 
-def over_disorder(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def over_disorder(values: np.ndarray) -> tuple[Any, Any]:
     """Mean over the first axis, and its standard error."""
     return values.mean(0), values.std(0, ddof=1) / values.shape[0] ** 0.5
 

@@ -132,7 +132,7 @@ class HamiltonianMonteCarlo(AbstractMove):
     ) -> tuple[Place, Scalar]:
         start = tangent(place.x, jax.random.normal(key, place.x.shape, place.x.dtype))
 
-        def leap(_: int, state: tuple[Place, Array]) -> tuple[Place, Array]:
+        def leap(_: Array, state: tuple[Place, Array]) -> tuple[Place, Array]:
             here, v = state
             v = v + step / 2 * beta * here.force
             x, v = along_circle(here.x, v, step)

@@ -1,6 +1,5 @@
 """Markov chains on the sphere, many at once: samples of the disorder, replicas and temperatures."""
 
-from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -45,7 +44,7 @@ def sample(
     r"""Chains with the Gibbs measure $\propto e^{-\beta H(x)}$ on the sphere $|x|^2 = N$.
 
     All chains run side by side in one compiled program. During `burn_in` each adapts its step by the factor
-    $e^{0.05(\text{accepted} - \text{target})}$ a move; then steps stay, as the measure asks.
+    $e^{\eta(\text{accepted} - \text{target})}$ a move, $\eta$ from 0.05 to 0; then steps stay, as the measure asks.
 
     **Arguments:**
 
@@ -77,7 +76,7 @@ def sample(
 
 def temper(
     energies: AbstractEnergy,
-    betas: Sequence[float] | np.ndarray,
+    betas: ArrayInput,
     *,
     key: Key[Array, ""],
     move: AbstractMove = Metropolis(),
@@ -182,27 +181,28 @@ def _run(
     all_betas = jnp.broadcast_to(betas, shape)
 
     def one_step(i: Array, state):
-        place, angle, accepted, exchanged, key, adapts = state
+        place, angle, accepted, exchanged, key, adapts, offset = state
         key, chain_key, exchange_key = jax.random.split(key, 3)
         keys = jax.random.split(chain_key, shape)
         place, angle, hits = over_chains(
             chain, energies, all_betas, angle, place, keys, jnp.broadcast_to(adapts, shape)
         )
         if betas.size > 1:
-            place, swaps = _exchange(betas, place, exchange_key, i % 2)
+            place, swaps = _exchange(betas, place, exchange_key, (offset + i) % 2)
             exchanged = exchanged + swaps
-        return place, angle, accepted + hits, exchanged, key, adapts
+        return place, angle, accepted + hits, exchanged, key, adapts, offset
 
     def block(carry, index: Array):
         place, angle, key = carry
-        adapts = (index < before).astype(x.dtype)
+        # Ever less, so that the steps that stay do not carry the noise of the last moves.
+        adapts = jnp.maximum(1 - index / max(before, 1), 0).astype(x.dtype) * (before > 0)
         zero = jnp.zeros(shape, x.dtype), jnp.zeros(max(betas.size - 1, 0), x.dtype)
-        place, angle, accepted, exchanged, key, _ = jax.lax.fori_loop(
-            0, every, one_step, (place, angle, *zero, key, adapts)
+        place, angle, accepted, exchanged, key, *_ = jax.lax.fori_loop(
+            0, every, one_step, (place, angle, *zero, key, adapts, index * every)
         )
         # Rotations keep the norm up to rounding, which would add up.
         place = place._replace(x=to_sphere(place.x))
-        record = _Block(place.energy, *_observe(energies, place.x), accepted / every, exchanged / max(every // 2, 1))
+        record = _Block(place.energy, *_observe(energies, place.x), accepted / every, 2 * exchanged / every)
         return (place, angle, key), record
 
     (last, angle, _), blocks = jax.lax.scan(block, (place, angle, key), jnp.arange(before + after))
@@ -218,13 +218,13 @@ def over_chains(function, energies: AbstractEnergy, *arrays):
 
 def _exchange(betas: Array, place: Place, key: Array, parity: Array) -> tuple[Place, Array]:
     """Exchanges between the temperatures `i` and `i + 1` for all `i` of a parity; and how often, averaged."""
-    log_probability = (betas[:-1] - betas[1:]) * (place.energy[..., :-1] - place.energy[..., 1:])
-    pairs = jnp.arange(betas.size - 1) % 2 == parity
+    log_probability = jnp.expand_dims(betas[:-1] - betas[1:], (0, 1)) * (place.energy[..., :-1] - place.energy[..., 1:])
+    pairs = jnp.expand_dims(jnp.arange(betas.size - 1) % 2 == parity, (0, 1))
     u = jax.random.uniform(key, log_probability.shape, betas.dtype)
     swaps = pairs & (jnp.log(u) < log_probability)
     none = jnp.zeros_like(swaps[..., :1])
     up, down = jnp.concatenate([swaps, none], -1), jnp.concatenate([none, swaps], -1)
-    source = jnp.arange(betas.size) + up.astype(int) - down.astype(int)
+    source = jnp.expand_dims(jnp.arange(betas.size), (0, 1)) + up.astype(int) - down.astype(int)
 
     def moved(values: Array) -> Array:
         index = source.reshape(source.shape + (1,) * (values.ndim - source.ndim))

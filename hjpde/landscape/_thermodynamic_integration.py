@@ -1,6 +1,5 @@
 """Free energy and entropy of finite landscapes from their mean energies at many temperatures."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
@@ -8,6 +7,7 @@ from jaxtyping import Array, Key
 from scipy.integrate import cumulative_simpson
 
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde._types import ArrayInput
 
 from ._axes import given_or_new
 from ._diagnostics import CHAINS, diagnose, over_disorder
@@ -49,7 +49,7 @@ class ThermodynamicIntegral(NamedTuple):
 
 def thermodynamic_integration(
     energies: AbstractEnergy,
-    betas: Sequence[float] | np.ndarray,
+    betas: ArrayInput,
     *,
     key: Key[Array, ""],
     move: AbstractMove = Metropolis(),

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from ._claim import Claim
+from ._landscape_samples import LANDSCAPE_SAMPLES
 from ._landscape_theory import LANDSCAPE_THEORY
 from ._theory_activations import ACTIVATIONS
 from ._theory_attribution import ATTRIBUTION
@@ -42,6 +43,7 @@ _SUBJECTS = (
     DUALITY,
     DIRAC,
     LANDSCAPE_THEORY,
+    LANDSCAPE_SAMPLES,
 )
 
 CLAIMS: dict[str, Claim] = {claim.name: claim for subject in _SUBJECTS for claim in subject}
