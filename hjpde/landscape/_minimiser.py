@@ -81,11 +81,15 @@ def _anneal(
 ) -> tuple[Array, Array, Array]:
     def chain(energy: AbstractEnergy, x: Array, key: Array) -> tuple[Array, Array, Array]:
         def one_step(state, at):
-            beta, key = at
-            return advance(move, energy, beta, state[1], state[0], key, jnp.ones_like(beta))[:2], None
+            beta, log_uniform, key = at
+            noise = jax.random.normal(key, x.shape, x.dtype)
+            return advance(move, energy, beta, state[1], state[0], noise, log_uniform, jnp.ones_like(beta))[:2], None
 
         state = move.look(energy, x), jnp.asarray(move.largest_step / 4, x.dtype)
-        (place, _), _ = jax.lax.scan(one_step, state, (schedule, jax.random.split(key, schedule.size)))
+        accept_key, noise_key = jax.random.split(key)
+        log_uniform = jnp.log(jax.random.uniform(accept_key, schedule.shape, x.dtype))
+        drawn = schedule, log_uniform, jax.random.split(noise_key, schedule.size)
+        (place, _), _ = jax.lax.scan(one_step, state, drawn)
         tolerance = float(jnp.finfo(x.dtype).eps) ** 0.75
         descent = optx.minimise(
             lambda y, _: energy(to_sphere(y)) / y.size,

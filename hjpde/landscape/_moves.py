@@ -11,12 +11,12 @@ from typing import NamedTuple, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from hjpde._types import Scalar
 
 from ._energy import AbstractEnergy
-from ._sphere import along_circle, tangent, to_sphere
+from ._sphere import along_circle, tangent
 
 _RATE = 0.05
 
@@ -46,9 +46,9 @@ class AbstractMove(eqx.Module):
 
     @abc.abstractmethod
     def propose(
-        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, key: Key[Array, ""]
+        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, noise: Float[Array, " N"]
     ) -> tuple[Place, Scalar]:
-        """Another place, and the logarithm of the probability to accept it (at most 1)."""
+        """Another place, from standard normal `noise`, and the logarithm of the probability to accept it."""
 
 
 def advance(
@@ -57,13 +57,16 @@ def advance(
     beta: Scalar,
     step: Scalar,
     place: Place,
-    key: Key[Array, ""],
+    noise: Float[Array, " N"],
+    log_uniform: Scalar,
     adapts: Scalar,
 ) -> tuple[Place, Scalar, Scalar]:
-    """One move of one chain: the place, the step, adapted where `adapts` is 1, and 1 if the proposal was accepted."""
-    propose_key, accept_key = jax.random.split(key)
-    other, log_probability = move.propose(energy, beta, step, place, propose_key)
-    accepted = jnp.log(jax.random.uniform(accept_key, dtype=step.dtype)) < log_probability
+    """One move of one chain: the place, the step, adapted as far as `adapts` says, and 1 if it was accepted.
+
+    Random numbers come in drawn, as many at once are drawn in half the time.
+    """
+    other, log_probability = move.propose(energy, beta, step, place, noise)
+    accepted = log_uniform < log_probability
     place = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), other, place)
     hit = accepted.astype(step.dtype)
     return place, jnp.minimum(step * jnp.exp(adapts * _RATE * (hit - move.target)), move.largest_step), hit
@@ -83,11 +86,13 @@ class Metropolis(AbstractMove):
         return Place(x, energy(x), jnp.zeros((0,), x.dtype))
 
     def propose(
-        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, key: Key[Array, ""]
+        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, noise: Float[Array, " N"]
     ) -> tuple[Place, Scalar]:
-        x = place.x
-        g = to_sphere(tangent(x, jax.random.normal(key, x.shape, x.dtype)))
-        other = self.look(energy, jnp.cos(step) * x + jnp.sin(step) * g)
+        x, g = place.x, noise
+        # The two sums of the tangent part, so that the point is one pass over x and g.
+        N, along, square = x.shape[0], (g * x).sum(), (g * g).sum()
+        sine = jnp.sin(step) * jnp.sqrt(N / (square - along**2 / N))
+        other = self.look(energy, (jnp.cos(step) - sine * along / N) * x + sine * g)
         return other, beta * (place.energy - other.energy)
 
 
@@ -128,9 +133,9 @@ class HamiltonianMonteCarlo(AbstractMove):
         return Place(x, value, -tangent(x, gradient))
 
     def propose(
-        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, key: Key[Array, ""]
+        self, energy: AbstractEnergy, beta: Scalar, step: Scalar, place: Place, noise: Float[Array, " N"]
     ) -> tuple[Place, Scalar]:
-        start = tangent(place.x, jax.random.normal(key, place.x.shape, place.x.dtype))
+        start = tangent(place.x, noise)
 
         def leap(_: Array, state: tuple[Place, Array]) -> tuple[Place, Array]:
             here, v = state

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from hjpde._compilation import compiled_once
 from hjpde._types import ArrayInput, as_float_array
 
 from ._energy import AbstractEnergy, sample_count
@@ -56,7 +55,8 @@ def sample(
     - `every`: moves from one record to the next.
     - `start`: first points, shape `(S, R, N)`, brought to the sphere; by default uniform there.
 
-    **Returns:** the records, of memory `steps / every * S * R` numbers; points are kept only at the end.
+    **Returns:** the records, of memory `steps / every * S * R` numbers; points are kept only at the end, and the random
+    numbers of `every` moves are drawn at once.
 
     **Raises:** `ValueError` if a size is too small, `beta` is negative or not finite, shapes do not fit, or an energy
     is not finite at the start.
@@ -159,7 +159,7 @@ class _Block(NamedTuple):
     exchanged: Array
 
 
-@compiled_once
+@eqx.filter_jit
 def _run(
     move: AbstractMove,
     energies: AbstractEnergy,
@@ -180,26 +180,31 @@ def _run(
 
     all_betas = jnp.broadcast_to(betas, shape)
 
-    def one_step(i: Array, state):
-        place, angle, accepted, exchanged, key, adapts, offset = state
-        key, chain_key, exchange_key = jax.random.split(key, 3)
-        keys = jax.random.split(chain_key, shape)
+    def one_step(state, drawn):
+        place, angle, accepted, exchanged, adapts = state
+        noise, log_uniform, log_exchange, parity = drawn
         place, angle, hits = over_chains(
-            chain, energies, all_betas, angle, place, keys, jnp.broadcast_to(adapts, shape)
+            chain, energies, all_betas, angle, place, noise, log_uniform, jnp.broadcast_to(adapts, shape)
         )
         if betas.size > 1:
-            place, swaps = _exchange(betas, place, exchange_key, (offset + i) % 2)
+            place, swaps = _exchange(betas, place, log_exchange, parity)
             exchanged = exchanged + swaps
-        return place, angle, accepted + hits, exchanged, key, adapts, offset
+        return (place, angle, accepted + hits, exchanged, adapts), None
 
     def block(carry, index: Array):
         place, angle, key = carry
+        key, noise_key, accept_key, exchange_key = jax.random.split(key, 4)
         # Ever less, so that the steps that stay do not carry the noise of the last moves.
         adapts = jnp.maximum(1 - index / max(before, 1), 0).astype(x.dtype) * (before > 0)
         zero = jnp.zeros(shape, x.dtype), jnp.zeros(max(betas.size - 1, 0), x.dtype)
-        place, angle, accepted, exchanged, key, *_ = jax.lax.fori_loop(
-            0, every, one_step, (place, angle, *zero, key, adapts, index * every)
+        drawn = (
+            jax.random.normal(noise_key, (every, *x.shape), x.dtype),
+            jnp.log(jax.random.uniform(accept_key, (every, *shape), x.dtype)),
+            jnp.log(jax.random.uniform(exchange_key, (every, *shape[:-1], max(betas.size - 1, 0)), x.dtype)),
+            (index * every + jnp.arange(every)) % 2,
         )
+        state = (place, angle, *zero, adapts)
+        (place, angle, accepted, exchanged, _), _ = jax.lax.scan(one_step, state, drawn)
         # Rotations keep the norm up to rounding, which would add up.
         place = place._replace(x=to_sphere(place.x))
         record = _Block(place.energy, *_observe(energies, place.x), accepted / every, 2 * exchanged / every)
@@ -216,12 +221,11 @@ def over_chains(function, energies: AbstractEnergy, *arrays):
     return eqx.filter_vmap(function)(energies, *arrays)
 
 
-def _exchange(betas: Array, place: Place, key: Array, parity: Array) -> tuple[Place, Array]:
+def _exchange(betas: Array, place: Place, log_uniform: Array, parity: Array) -> tuple[Place, Array]:
     """Exchanges between the temperatures `i` and `i + 1` for all `i` of a parity; and how often, averaged."""
     log_probability = jnp.expand_dims(betas[:-1] - betas[1:], (0, 1)) * (place.energy[..., :-1] - place.energy[..., 1:])
     pairs = jnp.expand_dims(jnp.arange(betas.size - 1) % 2 == parity, (0, 1))
-    u = jax.random.uniform(key, log_probability.shape, betas.dtype)
-    swaps = pairs & (jnp.log(u) < log_probability)
+    swaps = pairs & (log_uniform < log_probability)
     none = jnp.zeros_like(swaps[..., :1])
     up, down = jnp.concatenate([swaps, none], -1), jnp.concatenate([none, swaps], -1)
     source = jnp.expand_dims(jnp.arange(betas.size), (0, 1)) + up.astype(int) - down.astype(int)
