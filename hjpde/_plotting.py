@@ -32,6 +32,11 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return figure, figure.subplots(rows, columns, **options)
 
 
+def given_or_new(ax: "Axes | None", width: float = 5.6, height: float = 3.8) -> "Axes":
+    """`ax`, or the axes of a new figure of some inches."""
+    return new_figure(width, height)[1] if ax is None else ax
+
+
 def tidy(ax: "Axes", grid: str = "y") -> None:
     """Takes away what carries no number, and lays a faint grid along one axis."""
     ax.spines[["top", "right"]].set_visible(False)

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from hjpde._plotting import CYCLE, tidy
+from hjpde._plotting import CYCLE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, as_float_array
 from hjpde.initial_data import LogSumExp
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLUE, ORANGE, new_figure, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, Point, Scalar, as_float_array, require_finite
 
 from ._gibbs_classifier import GibbsClassifier
@@ -162,7 +162,7 @@ def _attack_point(
 
 def plot_attack(result: Attack, ax: "Axes | None" = None) -> "Axes":
     """The lead of each point before and after the attack; below the line another class has won."""
-    axes: Axes = new_figure(5.0, 4.0)[1] if ax is None else ax
+    axes = given_or_new(ax, 5.0, 4.0)
     tidy(axes, "both")
     start, end, broken = (np.asarray(values) for values in (result.start_margins, result.margins, result.broken))
     for chosen, colour, marker, label in ((~broken, BLUE, "o", "kept"), (broken, ORANGE, "x", "broken")):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from hjpde._plotting import BLACK, CYCLE, new_figure, tidy
+from hjpde._plotting import BLACK, CYCLE, given_or_new, tidy
 from hjpde._types import ArrayInput, as_float_array, require_finite
 
 from ._attack import attack, checked_labels
@@ -97,7 +97,7 @@ def certified_accuracy(
 
 def plot_certified_accuracy(result: CertifiedAccuracy, ax: "Axes | None" = None) -> "Axes":
     """Certified accuracy over the radius, one line a certificate; no certificate can pass the attack's line."""
-    axes: Axes = new_figure(6.4, 4.0)[1] if ax is None else ax
+    axes = given_or_new(ax, 6.4, 4.0)
     tidy(axes)
     order = np.argsort(result.radius)
     radius = np.concatenate([[0.0], result.radius[order]])

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import CYCLE, new_figure, tidy
+from hjpde._plotting import CYCLE, given_or_new, tidy
 from hjpde._types import ArrayInput, Point, Scalar
 
 from ._gibbs_classifier import GibbsClassifier
@@ -237,7 +237,7 @@ def _largest_radius(holds: Callable[[Scalar], Bool[Array, ""]], scale: Scalar) -
 
 def plot_certified_radius(result: CertifiedRadii, ax: "Axes | None" = None) -> "Axes":
     """The share of points with at least a radius, one line a certificate."""
-    axes: Axes = new_figure(6.4, 4.0)[1] if ax is None else ax
+    axes = given_or_new(ax, 6.4, 4.0)
     tidy(axes)
     for colour, (name, radii) in zip(CYCLE, result.radii.items(), strict=False):
         ordered = np.sort(np.asarray(radii))

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from jaxtyping import ArrayLike
 
-from hjpde._plotting import BLACK, tidy
+from hjpde._plotting import BLACK, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._quadrature_layer import heights_at, layer_values, quadrature_grid
 
 if TYPE_CHECKING:

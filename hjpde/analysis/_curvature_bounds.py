@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from hjpde._compilation import compiled_once
 from hjpde._log_sum_exp import gibbs_mean, hessian_spectral_norm, log_sum_exp
-from hjpde._plotting import BLUE, GREEN, ORANGE, PINK, new_figure, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, PINK, given_or_new, tidy
 from hjpde._types import ArrayInput, Point, Scalar, ScalarLike, as_float_array, require_finite
 from hjpde.initial_data import LogSumExp
 
@@ -160,7 +160,7 @@ def _largest_eigenvalue(weights: Float[Array, " N"], V: Float[Array, "N d"]) -> 
 
 def plot_curvature_bounds(result: CurvatureBounds, ax: "Axes | None" = None) -> "Axes":
     """The points in order of their measured norm: it, and the three bounds above it."""
-    axes: Axes = new_figure(6.4, 4.0)[1] if ax is None else ax
+    axes = given_or_new(ax, 6.4, 4.0)
     tidy(axes)
     order = np.argsort(np.asarray(result.measured))
     share = np.linspace(0, 100, len(order))

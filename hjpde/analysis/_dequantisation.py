@@ -7,11 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from hjpde._log_sum_exp import maximum
-from hjpde._plotting import BLACK, BLUE, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, as_float_array, known_number
 from hjpde.initial_data import LogSumExp
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 import scipy.spatial
 
-from hjpde._plotting import BLUE, MARKERS, ORANGE, tidy
+from hjpde._plotting import BLUE, MARKERS, ORANGE, given_or_new, tidy
 
-from ._axes import given_or_new
 from ._tropical_polynomial import TropicalPolynomial
 
 if TYPE_CHECKING:

@@ -10,11 +10,9 @@ import optimistix as optx
 import scipy.optimize
 from jaxtyping import Array, Float
 
-from hjpde._plotting import CYCLE, tidy
+from hjpde._plotting import CYCLE, given_or_new, tidy
 from hjpde._types import ArrayInput, as_float_array
 from hjpde.initial_data import LogSumExp
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

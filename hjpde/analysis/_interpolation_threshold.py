@@ -10,9 +10,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, ArrayLike
 
-from hjpde._plotting import BLACK, CYCLE, MARKERS, tidy
+from hjpde._plotting import BLACK, CYCLE, MARKERS, given_or_new, tidy
 
-from ._axes import given_or_new
 from ._generalisation import values_of
 from ._layer_training import Examples, MaskedLayers, drawn_layers, examples, train_layers
 

@@ -7,10 +7,9 @@ import numpy as np
 import scipy.spatial
 import scipy.stats
 
-from hjpde._plotting import CYCLE, MARKERS, tidy
+from hjpde._plotting import CYCLE, MARKERS, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._quadrature_layer import layer_values
 from ._rates import RateFit, fit_rate
 

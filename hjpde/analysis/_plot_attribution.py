@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from hjpde._plotting import BLACK, BLUE, CYCLE, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, CYCLE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput
 from hjpde.initial_data import LogSumExp
 
 from ._attribution import Attribution, attribute, critical_viscosity
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hjpde._plotting import BLACK, BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, GREEN, ORANGE, given_or_new, tidy
 
 from ._attribution import entropy_gradient
-from ._axes import given_or_new
 from ._continuation import EntropyBranches
 from ._critical_points import SegmentCriticalPoints
 from ._critical_points_plane import KINDS, PlaneCriticalPoints

@@ -7,10 +7,9 @@ import numpy as np
 import scipy.stats
 from jaxtyping import ArrayLike
 
-from hjpde._plotting import CYCLE, MARKERS, tidy
+from hjpde._plotting import CYCLE, MARKERS, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._quadrature_layer import heights_at, layer_values, quadrature_grid
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from hjpde._plotting import BLUE, tidy
+from hjpde._plotting import BLUE, given_or_new, tidy
 from hjpde._types import ArrayInput, Scalar, as_float_array, require_finite
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hjpde._plotting import BLACK, CYCLE, MARKERS, tidy
+from hjpde._plotting import BLACK, CYCLE, MARKERS, given_or_new, tidy
 from hjpde._types import Scalar, ScalarLike, positive_scalar
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Num, PyTree
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, tidy
+from hjpde._plotting import BLACK, BLUE, ORANGE, SKY, given_or_new, tidy
 from hjpde._types import ArrayInput
-
-from ._axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

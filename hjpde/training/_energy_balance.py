@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hjpde._plotting import BLACK, BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, GREEN, ORANGE, given_or_new, tidy
 from hjpde._types import Scalar
 
-from ._axes import given_or_new
 from ._conformal_symplectic import Trajectory
 from ._damped_dynamics import DampedDynamics, squared_norm
 

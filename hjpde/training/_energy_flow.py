@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLACK, BLUE, CYCLE, MARKERS, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, CYCLE, MARKERS, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, as_float_array, require_finite
 
-from ._axes import given_or_new
 from ._bulk_boundary import boundary_lagrangian, bulk_lagrangian, layer_costates
 from ._conformal_symplectic import conformal_symplectic_step, require_form
 from ._damped_dynamics import DampedDynamics, at_rest, positive_number

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float, PyTree
 from scipy.integrate import solve_ivp
 
-from hjpde._plotting import BLACK, BLUE, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, as_float_array
 
-from ._axes import given_or_new
 from ._damped_dynamics import DampedDynamics, at_rest, moved, positive_number
 
 if TYPE_CHECKING:

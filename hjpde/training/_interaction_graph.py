@@ -9,10 +9,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
 
 from hjpde._compilation import quick_jit
-from hjpde._plotting import BLUE, ORANGE
+from hjpde._plotting import BLUE, ORANGE, given_or_new
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._bulk_boundary import bulk_lagrangian, lagrangian
 from ._neuron_coordinates import BiasCoordinates, NeuronCoordinates, Perceptron, require_smooth
 

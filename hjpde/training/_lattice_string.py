@@ -4,9 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import BLUE, ORANGE, tidy
-
-from ._axes import given_or_new
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 from jaxtyping import PyTree
 
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, known_number
 
-from ._axes import given_or_new
 from ._cost_expansion import expand_cost
 from ._ring_network import ToyChain
 

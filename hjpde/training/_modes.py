@@ -10,10 +10,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Complex, Float, PyTree
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from hjpde._plotting import BLACK, BLUE, ORANGE, tidy
+from hjpde._plotting import BLACK, BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike
 
-from ._axes import given_or_new
 from ._damped_dynamics import DampedDynamics, at_rest, positive_number
 
 if TYPE_CHECKING:

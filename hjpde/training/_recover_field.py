@@ -10,11 +10,10 @@ import scipy.signal
 from jaxtyping import Array, Float
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._training_loop import train
 from hjpde._types import ArrayInput, Scalar, as_float_array, positive_scalar, require_finite
 
-from ._axes import given_or_new
 from ._duality import Newtonian
 
 if TYPE_CHECKING:

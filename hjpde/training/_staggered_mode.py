@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._locality import cost_locality
 from ._ring_network import ToyChain
 

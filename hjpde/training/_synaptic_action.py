@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hjpde._compilation import compiled_once
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, Scalar
 
-from ._axes import given_or_new
 from ._ring_network import Field, ToyChain
 from ._synaptic_couplings import SynapticCouplings, synaptic_couplings
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from ._axes import given_or_new
+from hjpde._plotting import given_or_new
+
 from ._dirac import Dirac
 from ._dispersion import lattice_frequency, wavenumbers
 from ._duality import evolve
