@@ -1,4 +1,7 @@
-"""Samples of finite networks beside the theory of infinite ones; long chains are marked slow."""
+"""Samples of finite networks beside the theory of infinite ones; long chains are marked slow.
+
+The claims of the same subject are measured at small sizes in the fast tests.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from hjpde.landscape._landscape_comparison import _limit
 RNG = jax.random.key(2025)
 
 
+@pytest.mark.slow
 def test_a_table_of_samples_and_both_theories():
     """One hidden layer of tanh: at these widths the field of a wide network is far off, and the saddle is not."""
     network = RandomNetwork(1.0, "tanh")
@@ -49,8 +53,9 @@ def test_the_limit_of_a_line_in_one_over_n():
     assert np.isnan(_limit(N[:1], np.zeros((1, 2)), errors[:1])[0]).all()
 
 
+@pytest.mark.slow
 def test_chains_that_have_not_mixed_have_no_row():
-    found = landscape.compare_with_samples(RandomNetwork(1.0, "tanh"), 4.0, (30, 60), key=RNG, samples=24, steps=20)
+    found = landscape.compare_with_samples(RandomNetwork(1.0, "tanh"), 4.0, (30, 60), key=RNG, samples=24, steps=80)
     assert np.isnan(found.measured).all()
     assert all(result != landscape.CHAINS.successful for result in found.results)
     assert len(found.report().splitlines()) == 1
@@ -70,6 +75,7 @@ def test_the_wide_field_has_the_units_of_the_network():
     assert (energy, overlap) == pytest.approx((-2 * t, t**2), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_entropy_in_two_ways_and_the_exact_one_of_a_linear_network():
     """Sample by sample log Z of a linear energy is a Bessel function; fluctuations give the same entropy."""
     N, betas = 30, np.linspace(0, 2, 9)
@@ -108,7 +114,7 @@ CASES = {
     "tanh": (RandomNetwork(1.0, "tanh"), 4.0, (100, 200), 16),
     "two layers of tanh": (RandomNetwork([1.0, 1.0], "tanh", 1.5), 3.0, (60, 120), 16),
     "sin": (RandomNetwork(1.0, "sin"), 3.0, (100, 200), 16),
-    "ReLU": (RandomNetwork(1.0, "relu", 2**0.5), 4.0, (100,), 128),
+    "ReLU": (RandomNetwork(1.0, "relu", 2**0.5), 4.0, (50, 100, 200), 64),
 }
 
 
@@ -121,9 +127,12 @@ def test_samples_agree_with_proportional_widths(name):
     move = landscape.Metropolis() if "tanh" in name else landscape.langevin()
     found = landscape.compare_with_samples(network, beta, dimensions, key=RNG, samples=samples, steps=8000, move=move)
     print(found.report())
-    deviations = np.abs(found.deviations(found.proportional))
-    # The overlap of ReLU at finite N is 0.01 low, which is not settled.
-    assert np.all(deviations[:, :1] < 3) if name == "ReLU" else np.all(deviations < 3)
+    if name == "ReLU":
+        # At N = 100 energies are 0.01 above their limit and overlaps 0.01 below (-0.844(4) over five sets of 128
+        # networks, against -0.854), which is as much as the errors.
+        assert abs(found.limit[0] - found.proportional[0]) < 3 * found.limit_errors[0]
+    else:
+        assert np.all(np.abs(found.deviations(found.proportional)) < 3)
     if name in ("tanh", "sin"):
         assert np.all(np.abs(found.deviations(found.wide)) > 4)
 
@@ -175,36 +184,35 @@ def test_overlaps_of_sin_are_broader_than_of_tanh():
 
 @pytest.mark.slow
 def test_three_spins_below_their_static_temperature():
-    """Two peaks of P(q) at N = 50, 100, 200, whose positions tend to 0 and to q1.
+    """Two peaks of P(q), whose positions tend to 0 and to q1, and weights near those of the theory.
 
-    Two replicas start together in a low state and two from uniform points, so that both kinds of pairs are there also
-    at N = 200, where in some hundred moves replicas do not find each other's states: weights of peaks are then those of
-    the start, their positions are not.
+    At N = 200 three thousand moves at eight temperatures do not equilibrate: pairs in one state have a twentieth of
+    the weight then, of a third that the theory has, and no peak.
     """
     beta = 1 / 0.65
     assert landscape.complexity_thresholds(landscape.pure(3)).static > 0.65
     theory = landscape.field_breaking(landscape.pure(3), beta)
-    sizes, peaks, betas = {50: (8, 1500), 100: (6, 500), 200: (3, 250)}, [], np.linspace(0.9, beta, 9)
+    sizes, peaks = {30: (16, 2000), 50: (12, 2000), 100: (8, 1000)}, []
     for N, (samples, steps) in sizes.items():
         energies = landscape.draw_spins(3, N, samples, key=jax.random.fold_in(RNG, N))
         energies = jax.tree.map(lambda J: J.astype(jnp.float32), energies)
-        low = landscape.lowest_energies(energies, key=RNG, starts=1, steps=300).points
-        start = np.concatenate([np.repeat(low, 2, axis=1), np.random.default_rng(N).normal(size=(samples, 2, N))], 1)
+        start = np.random.default_rng(N).normal(size=(9, samples, 2, N)).astype("float32")
         found = landscape.temper(
             energies,
-            betas,
+            np.linspace(0.9, beta, 9),
             key=RNG,
-            replicas=4,
             steps=steps,
             every=5,
             move=HamiltonianMonteCarlo(),
-            start=np.repeat(start[None].astype("float32"), len(betas), axis=0),
+            start=start,
         )
         cold = found.samples[-1]
         peaks.append(landscape.overlap_distribution(cold, bandwidth=0.06).peaks)
-        print(N, peaks[-1], "above 0.4:", (cold.overlaps > 0.4).mean(), "exchanges", found.exchanges.min())
+        weights = (cold.overlaps > 0.4).mean((0, 2))
+        print(N, peaks[-1], "above 0.4:", weights.mean(), weights.std() / samples**0.5, found.exchanges.min())
         assert landscape.diagnose(cold).result == landscape.CHAINS.successful
         assert len(peaks[-1]) == 2
+        assert weights.mean() == pytest.approx(1 - theory.levels[0], abs=0.15)
     limit = np.polyfit(1 / np.array(list(sizes)), np.array(peaks), 1)[1]
     print(limit, theory.overlaps, theory.levels)
     assert np.all(np.abs(limit - [0, theory.overlaps[1]]) < 0.05)

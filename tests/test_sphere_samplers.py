@@ -40,7 +40,7 @@ def exact_linear_energy(v, beta):
     return -norm / np.sqrt(N) * ive(N / 2, k) / ive(N / 2 - 1, k)
 
 
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("name", ["metropolis", "hamiltonian", pytest.param("langevin", marks=pytest.mark.slow)])
 def test_moves_have_the_measure_of_von_mises_and_fisher(name, getkey):
     """For linear networks the mean energy is a ratio of Bessel functions, sample by sample."""
     energies = landscape.draw_network(RandomNetwork([1.0, 1.0], "linear"), 20, 12, key=getkey())
@@ -53,6 +53,7 @@ def test_moves_have_the_measure_of_von_mises_and_fisher(name, getkey):
     assert found.acceptance.min() > 0.2
 
 
+@pytest.mark.slow
 def test_without_temperature_points_are_uniform(getkey):
     energies = landscape.draw_network(RandomNetwork(1.0, "tanh"), 12, 8, key=getkey())
     found = landscape.sample(energies, 0.0, key=getkey(), steps=3000, every=10)
@@ -77,6 +78,7 @@ def test_tempering_keeps_each_temperature(getkey):
     assert np.allclose(np.sum(found.samples[0].points ** 2, -1), 16, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_exchanges_reorder_whole_places(getkey):
     """After tempering, the energies that the chains report are those of the points where they are."""
     energies = landscape.draw_network(RandomNetwork(1.0, "tanh"), 10, 3, key=getkey())
@@ -118,17 +120,21 @@ def test_spins_have_their_covariance_and_gradient(getkey):
 
 
 def test_lowest_energies_of_exact_minima(getkey):
-    """A linear energy has the minimum $-|v|/\\sqrt N$, a quadratic form its least eigenvalue."""
+    """A linear energy has the minimum $-|v|/\\sqrt N$."""
     linear = landscape.draw_network(RandomNetwork([1.0, 2.0], "linear"), 15, 5, key=getkey())
     found = landscape.lowest_energies(linear, key=getkey(), starts=2, steps=300)
     assert np.allclose(found.lowest, -np.linalg.norm(field_of(linear), axis=1) / 15**0.5, rtol=1e-4)
     assert found.agreement == 1
+    assert found.points.shape == (5, 2, 15)
+
+
+@pytest.mark.slow
+def test_lowest_energies_of_quadratic_forms(getkey):
     quadratic = landscape.draw_spins(2, 15, 5, key=getkey())
     found = landscape.lowest_energies(quadratic, key=getkey(), starts=2, steps=300)
     least = np.linalg.eigvalsh(np.asarray(quadratic.couplings, float))[:, 0]
     assert np.allclose(found.lowest, least, rtol=2e-3)
     assert np.all(found.lowest >= least - 1e-5)
-    assert found.points.shape == (5, 2, 15)
 
 
 def test_pure_spin_ground_states_of_two_spins():
@@ -201,6 +207,11 @@ def test_chains_that_have_not_mixed_are_no_number(getkey):
     assert averages.diagnosis.r_hat > 1.1
     with pytest.raises(RuntimeError, match=r"Chains at beta = 8: replicas and halves .* Increase `steps`"):
         landscape.thermal_averages(found)
+
+
+@pytest.mark.slow
+def test_no_free_energy_of_chains_that_have_not_mixed(getkey):
+    energies = landscape.draw_spins(3, 20, 4, key=getkey())
     integral = landscape.thermodynamic_integration(
         energies, [0.0, 6.0, 12.0], key=getkey(), steps=20, every=2, throw=False
     )
@@ -210,6 +221,7 @@ def test_chains_that_have_not_mixed_are_no_number(getkey):
         landscape.thermodynamic_integration(energies, [0.0, 6.0, 12.0], key=getkey(), steps=20, every=2)
 
 
+@pytest.mark.slow
 def test_moves_that_are_never_accepted_are_stuck(getkey):
     energies = landscape.draw_network(RandomNetwork(1.0, "linear"), 20, 4, key=getkey())
     start = landscape.lowest_energies(energies, key=getkey(), starts=2, steps=50).points
@@ -217,6 +229,7 @@ def test_moves_that_are_never_accepted_are_stuck(getkey):
     assert landscape.thermal_averages(found, throw=False).result == CHAINS.stuck
 
 
+@pytest.mark.slow
 def test_two_starts_agree_in_the_end_and_not_before(getkey):
     energies = landscape.draw_network(RandomNetwork(1.0, "tanh"), 20, 8, key=getkey())
     long = landscape.two_starts(energies, 2.0, key=getkey(), steps=2000, every=10)
@@ -260,8 +273,6 @@ def test_a_model_of_equinox_is_an_energy(getkey):
         assert float(values[s]) == pytest.approx(
             6 * float((np.asarray(last.weight[s]) @ h + np.asarray(last.bias[s])).item()), rel=1e-4
         )
-    found = landscape.sample(landscape.centred(energies, key=getkey(), unit_variance=True), 1.0, key=getkey(), steps=40)
-    assert found.diagonals.shape == (2, 3, 1)
 
 
 def refusals():

@@ -189,6 +189,6 @@ def plot_comparison(comparison: Comparison, ax: "Axes | None" = None, quantity: 
         )
     unit = "energy per input dimension" if quantity == "energy" else "overlap of two inputs"
     ax.set(xlabel="1/N", ylabel=f"{unit}, β = {comparison.beta:g}")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="center right")
     tidy(ax)
     return ax

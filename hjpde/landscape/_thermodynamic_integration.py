@@ -11,7 +11,7 @@ from hjpde._types import ArrayInput
 
 from ._axes import given_or_new
 from ._diagnostics import CHAINS, diagnose, over_disorder
-from ._energy import AbstractEnergy
+from ._energy import AbstractEnergy, sample_count
 from ._moves import AbstractMove, Metropolis
 from ._tempering import temper
 
@@ -73,11 +73,11 @@ def thermodynamic_integration(
     grid = np.asarray(betas, float)
     if grid.ndim != 1 or grid.size < 3 or grid[0] != 0 or not np.all(np.diff(grid) > 0):
         raise ValueError(f"`betas` must increase from 0, with at least 3 of them, got {grid.tolist()}.")
+    if sample_count(energies) < 2:
+        raise ValueError("`energies` must hold at least 2 samples of the disorder for a standard error, got 1.")
     tempered = temper(energies, grid, key=key, move=move, replicas=replicas, steps=steps, every=every)
     # One row for each sample of the disorder.
     e = np.stack([samples.energies.mean((0, 2)) for samples in tempered.samples], axis=1)
-    if e.shape[0] < 2:
-        raise ValueError("`energies` must hold at least 2 samples of the disorder for a standard error, got 1.")
     variance = np.stack([samples.energies.var((0, 2)) for samples in tempered.samples], axis=1)
     failures = [d.result for d in map(diagnose, tempered.samples) if d.result != CHAINS.successful]
     result = failures[0] if failures else CHAINS.successful
