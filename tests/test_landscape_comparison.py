@@ -192,7 +192,7 @@ def test_three_spins_below_their_static_temperature():
     beta = 1 / 0.65
     assert landscape.complexity_thresholds(landscape.pure(3)).static > 0.65
     theory = landscape.field_breaking(landscape.pure(3), beta)
-    sizes, peaks = {30: (16, 2000), 50: (12, 2000), 100: (8, 1000)}, []
+    sizes, peaks, hamiltonian = {30: (16, 2000), 50: (12, 2000), 100: (8, 1000)}, [], HamiltonianMonteCarlo()
     for N, (samples, steps) in sizes.items():
         energies = landscape.draw_spins(3, N, samples, key=jax.random.fold_in(RNG, N))
         energies = jax.tree.map(lambda J: J.astype(jnp.float32), energies)
