@@ -19,10 +19,10 @@ from hjpde.landscape import HamiltonianMonteCarlo, Metropolis, RandomNetwork, dr
 
 # name: input dimension, networks, replicas of each, moves, kind of move
 SETTINGS = {
-    "metropolis-100": (100, 32, 2, 3000, Metropolis()),
-    "metropolis-200": (200, 32, 2, 2000, Metropolis()),
-    "langevin-100": (100, 32, 2, 1500, langevin()),
-    "hamiltonian-100": (100, 32, 2, 600, HamiltonianMonteCarlo()),
+    "metropolis-100": (100, 32, 2, 10_000, Metropolis()),
+    "metropolis-200": (200, 32, 2, 5000, Metropolis()),
+    "langevin-100": (100, 32, 2, 10_000, langevin()),
+    "hamiltonian-100": (100, 32, 2, 10_000, HamiltonianMonteCarlo()),
 }
 BETA = 4.0
 NETWORK = RandomNetwork(1.0, "tanh")

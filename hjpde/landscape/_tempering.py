@@ -8,12 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from hjpde._compilation import compiled_once
 from hjpde._types import ArrayInput, as_float_array
 
 from ._energy import AbstractEnergy, sample_count
 from ._moves import AbstractMove, Metropolis, Place, advance
 from ._samples import Samples
 from ._sphere import to_sphere, uniform_points
+
+# Site updates that earn back the seconds which a full compilation takes more.
+_LONG = 5e7
 
 
 @final
@@ -122,7 +126,8 @@ def temper(
         raise ValueError(f"`start` must have shape {shape}, with temperatures first, got {x.shape}.")
     x = jnp.moveaxis(x, 0, 2)
     before, after = -(-burn_in // every), steps // every
-    initial, blocks, last = _run(move, energies, jnp.asarray(values, x.dtype), x, rest, before, after, every)
+    run = _run_fully_compiled if x.size * (before + after) * every > _LONG else _run_quickly_compiled
+    initial, blocks, last = run(move, energies, jnp.asarray(values, x.dtype), x, rest, before, after, every)
     if not np.all(np.isfinite(np.asarray(initial))):
         raise ValueError("`energies` must be finite on the sphere, got NaN or infinity at the start.")
     return _collected(values, N, blocks, last, before)
@@ -159,7 +164,6 @@ class _Block(NamedTuple):
     exchanged: Array
 
 
-@eqx.filter_jit
 def _run(
     move: AbstractMove,
     energies: AbstractEnergy,
@@ -212,6 +216,10 @@ def _run(
 
     (last, angle, _), blocks = jax.lax.scan(block, (place, angle, key), jnp.arange(before + after))
     return place.energy, blocks, (last.x, angle)
+
+
+_run_quickly_compiled = compiled_once(_run)
+_run_fully_compiled = eqx.filter_jit(_run)
 
 
 def over_chains(function, energies: AbstractEnergy, *arrays):

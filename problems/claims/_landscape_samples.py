@@ -96,7 +96,7 @@ def _deep_linear(setting: Setting) -> Evidence:
 
 def _entropy(setting: Setting) -> Evidence:
     network = RandomNetwork(1.0, "tanh")
-    N, samples, steps = (80, 24, 5000) if setting.full else (40, 24, 1000)
+    N, samples, steps = (80, 24, 5000) if setting.full else (40, 24, 700)
     energies = draw_network(network, N, samples, key=_KEY)
     found = thermodynamic_integration(energies, np.linspace(0, 4, 9), key=_KEY, steps=steps, move=langevin())
     saddle = replica_symmetric(network, 4.0)
@@ -116,7 +116,7 @@ def _entropy(setting: Setting) -> Evidence:
 
 def _broad(setting: Setting) -> Evidence:
     beta, sigma = 8.0, 1.5
-    N, samples, steps = (60, 16, 6000) if setting.full else (24, 24, 1000)
+    N, samples, steps = (60, 16, 6000) if setting.full else (24, 24, 600)
     distributions, widths, replicons = {}, {}, {}
     for name in ("tanh", "sin"):
         network = RandomNetwork(1.0, name, sigma)
