@@ -148,6 +148,7 @@ def test_the_range_in_which_shallow_networks_are_stable():
     assert replica_symmetric(RandomNetwork([1], "tanh"), 32.0).replicon == pytest.approx(0.4815, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_sin_breaks_its_symmetry():
     network = RandomNetwork([1], "sin")
     unbroken = replica_symmetric(network, 4.0)

@@ -42,9 +42,9 @@ class Check:
     """
 
     what: str
-    measured: float
-    expected: float
-    tolerance: float
+    measured: float | int
+    expected: float | int
+    tolerance: float | int
     relation: Relation = "equals"
 
     def __post_init__(self):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
-from scipy.special import logsumexp, xlogy
+from scipy.special import xlogy
 
 from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
 from hjpde.analysis import (
@@ -32,7 +32,7 @@ def _scores(polynomial: TropicalPolynomial, X: np.ndarray) -> np.ndarray:
 
 def _soft(polynomial: TropicalPolynomial, X: np.ndarray, viscosity: float) -> np.ndarray:
     """The layer with the monomials of a polynomial."""
-    return viscosity * logsumexp(_scores(polynomial, X) / viscosity, axis=1)
+    return viscosity * np.logaddexp.reduce(_scores(polynomial, X) / viscosity, axis=1)
 
 
 def _tropical_limit(setting: Setting) -> Evidence:
@@ -216,7 +216,7 @@ def _vanishing_viscosity(setting: Setting) -> Evidence:
         inviscid = cost.min()
         return np.array(
             [
-                e / 2 * np.log(4 * np.pi * e) - e * np.log(step) - e * logsumexp(-cost / e) - inviscid
+                e / 2 * np.log(4 * np.pi * e) - e * np.log(step) - e * np.logaddexp.reduce(-cost / e) - inviscid
                 for e in viscosities
             ]
         )
