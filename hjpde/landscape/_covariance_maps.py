@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, known_number
 
 from ._activation import ACTIVATIONS, Activation, as_activation
-from ._axes import given_or_new
 from ._random_network import RandomNetwork
 
 if TYPE_CHECKING:

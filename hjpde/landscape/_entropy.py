@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._proportional_widths import ReplicaSymmetric, replica_symmetric
 from ._random_network import RandomNetwork
 

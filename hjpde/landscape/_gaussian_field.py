@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 from scipy.optimize import minimize
 
-from hjpde._plotting import BLUE, tidy
+from hjpde._plotting import BLUE, given_or_new, tidy
 from hjpde._types import ArrayInput, ScalarLike, known_number
 
-from ._axes import given_or_new
 from ._covariance_maps import CovarianceMap
 from ._root import root_between
 

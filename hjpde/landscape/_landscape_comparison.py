@@ -7,9 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, given_or_new, tidy
 
-from ._axes import given_or_new
 from ._covariance_maps import network_covariance
 from ._diagnostics import CHAINS, diagnose, over_disorder
 from ._draw_network import draw_network

@@ -6,9 +6,8 @@ import numpy as np
 from scipy.signal import find_peaks
 from scipy.stats import gaussian_kde
 
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 
-from ._axes import given_or_new
 from ._samples import Samples
 
 if TYPE_CHECKING:

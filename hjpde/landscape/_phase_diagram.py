@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 
-from hjpde._plotting import BLACK, tidy
+from hjpde._plotting import BLACK, given_or_new, tidy
 from hjpde._types import ArrayInput
 
 from ._activation import Activation, as_activation
-from ._axes import given_or_new
 from ._proportional_widths import RESULTS, replica_symmetric
 from ._random_network import RandomNetwork
 

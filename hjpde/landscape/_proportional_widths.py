@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import equinox as eqx
 import numpy as np
 
-from hjpde._plotting import BLUE, ORANGE, tidy
+from hjpde._plotting import BLUE, ORANGE, given_or_new, tidy
 from hjpde._types import ScalarLike, known_number
 
-from ._axes import given_or_new
 from ._random_network import RandomNetwork
 from ._tilted_layer import LayerAverages, layer_averages
 

@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Array, Key
 from scipy.integrate import cumulative_simpson
 
-from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
+from hjpde._plotting import BLUE, GREEN, ORANGE, given_or_new, tidy
 from hjpde._types import ArrayInput
 
-from ._axes import given_or_new
 from ._diagnostics import CHAINS, diagnose, over_disorder
 from ._energy import AbstractEnergy, sample_count
 from ._moves import AbstractMove, Metropolis
