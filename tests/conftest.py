@@ -3,6 +3,7 @@
 `HJPDE_TEST_X64=0` runs the same tests in jax's default precision.
 """
 
+import gc
 import os
 import pathlib
 import zlib
@@ -34,6 +35,24 @@ jaxtyping.install_import_hook("hjpde", "beartype.beartype")
 hypothesis.settings.register_profile("local", deadline=None, max_examples=20)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=20, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+_MOST_MAPPINGS = 25_000
+"""Each compiled program maps some pieces of memory, of which Linux allows a process 65,530 in all."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Drops compiled programs between files where many have gathered."""
+    yield
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            many = sum(1 for _ in maps) > _MOST_MAPPINGS
+    except OSError:
+        many = False
+    if many:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ def test_the_solution_and_the_datum_come_back(recovered):
     assert "20-th singular value" in recovered.summary()
 
 
+@pytest.mark.slow
 def test_the_two_products_are_adjoint_and_agree_with_differences(getkey):
     forward = forward_at_rest(samples(20))
     z, h = (jax.random.normal(getkey(), (32,)) for _ in range(2))
