@@ -14,7 +14,7 @@ from scipy.special import entr, softmax
 from hjpde.explore._job import CLOSED_FORMS, FILE
 from hjpde.explore._page import page
 from hjpde.explore._panel import Moving, Panel, Row, Slider, encoded, frames, stacked
-from hjpde.explore._points import two_clusters
+from hjpde.problems.claims._written_out import two_clusters
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MOST_BYTES = 8_000_000
@@ -179,7 +179,8 @@ def test_the_viscous_solution_against_its_maximum_principle_and_its_equation(pan
 
 def test_the_entropy_of_the_two_clusters(panel):
     """Three places of the source's figure, t = 1, rounded to two digits there."""
-    y, g = two_clusters()
+    atoms = two_clusters()
+    y, g = np.asarray(atoms.positions), np.asarray(atoms.heights)
     recorded = {(-1.0, -1.0): (2.05, 2.31), (0.0, 0.0): (1.69, 2.64), (1.0, 1.0): (2.31, 2.64)}
     for place, expected in recorded.items():
         squares = ((y - np.array(place)) ** 2).sum(axis=1)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import entr, softmax
 
 from hjpde._plotting import BLACK, ORANGE
+from hjpde.problems.claims._written_out import two_clusters
 
 from ._panel import Moving, Panel, Row, Slider, dots, line, stacked, twice, upright
 
@@ -15,17 +16,10 @@ _CRITICAL = 0.25
 _VISCOSITIES = np.round(_CRITICAL * 2.0 ** np.arange(-5.25, 7, 0.75), 5)
 
 
-def two_clusters() -> tuple[np.ndarray, np.ndarray]:
-    """Positions and heights of the sixteen points of the source: two clusters, of height 0 and 1."""
-    # Made anew as in the source, by numpy's older generator.
-    random = np.random.RandomState(42)
-    clusters = [0.4 * random.randn(8, 2) + centre for centre in (-1.0, 1.0)]
-    return np.concatenate(clusters), np.repeat([0.0, 1.0], 8)
-
-
 def points_panel() -> Panel:
     """Sixteen atoms, the entropy over the plane, and the weights at one query, over viscosity and time."""
-    y, g = two_clusters()
+    atoms = two_clusters()
+    y, g = np.asarray(atoms.positions), np.asarray(atoms.heights)
     plane = np.stack(np.meshgrid(_SIDE, _SIDE), axis=-1).reshape(-1, 2)
     entropy, at_query = _over_all(y, g, plane), _over_all(y, g, _QUERY)[..., 0]
     weights = np.array([[_weights(y, g, _QUERY, t, eps)[0] for t in _TIMES] for eps in _VISCOSITIES])

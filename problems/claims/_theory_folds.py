@@ -147,7 +147,7 @@ def _boundary_degree(layer, viscosity, n=4000) -> float:
 
 
 def _measure_plane(setting: Setting) -> Evidence:
-    layer, corner = two_clusters(), np.full(2, _BOX)
+    layer, corner = LogSumExp.from_atoms(two_clusters(), 1.0, 1.0), np.full(2, _BOX)
     found = {
         viscosity: critical_points_in_plane(layer, -corner, corner, viscosity, n_starts=48 if setting.full else 20)
         for viscosity in _SOURCE_COUNTS

@@ -11,6 +11,7 @@ from hjpde._plotting import BLUE, GREEN, ORANGE, tidy
 
 from ._claim import Check, Claim, Evidence, Setting
 from ._sources import THEORY
+from ._written_out import relative_gap
 
 _STEP = 1e-30
 """Of complex steps: their derivative has no cancellation, however small they are."""
@@ -52,7 +53,12 @@ def _backpropagation(setting: Setting) -> Evidence:
 
     return Evidence(
         stated=(
-            Check("co-state at the input against the complex step", _off(costates[-1], np.array(stepped)), 0.0, 1e-12),
+            Check(
+                "co-state at the input, complex step",
+                relative_gap(costates[-1], np.array(stepped)),
+                0.0,
+                1e-12,
+            ),
             Check("change of the pairing with a variation, relative", drift, 0.0, 1e-12),
         ),
         draw=draw,
@@ -103,7 +109,7 @@ def _attention(setting: Setting) -> Evidence:
             moved = scores + 1j * _STEP * (np.arange(12) == j)
             gradient[:, j] = (eps * np.log(np.exp((moved - shift) / eps).sum(1))).imag / _STEP
         attention = np.asarray(jax.nn.softmax(jnp.asarray(scores) / eps, axis=1)) @ V
-        errors.append(_off(gradient @ V, attention))
+        errors.append(relative_gap(gradient @ V, attention))
 
     def draw(ax):
         tidy(ax)
@@ -160,7 +166,7 @@ def _projections(setting: Setting) -> Evidence:
         stated=(Check("largest asymmetry with free projections", max(free), 0.0, 1e-12),),
         amended=(
             Check("largest asymmetry with tied projections", max(tied), 0.0, 1e-12),
-            Check("read by distances − (q − 2t∇u), relative", _off(read, moved), 0.0, 1e-12),
+            Check("read by distances − (q − 2t∇u), relative", relative_gap(read, moved), 0.0, 1e-12),
         ),
         draw=draw,
         caption="An attention read is the gradient of a potential only with symmetric scores and values tied to them.",
@@ -252,10 +258,10 @@ def _recurrent(setting: Setting) -> Evidence:
     W, b = rng.normal(size=(5, 5)), rng.normal(size=5)
     leaky = scipy.integrate.solve_ivp(lambda s, x: np.tanh(W @ x + b) - x, (0, 1), h, rtol=1e-11, atol=1e-12).y[:, -1]
     gaps = {
-        "LSTM cell": _off(np.array(lstm), f * c + i * g),
-        "linear SSM, zero-order hold": _off(zero_order, flow.y[:, -1]),
-        "linear SSM, Euler": _off(euler, flow.y[:, -1]),
-        "vanilla RNN": _off(np.tanh(W @ h + b), leaky),
+        "LSTM cell": relative_gap(np.array(lstm), f * c + i * g),
+        "linear SSM, zero-order hold": relative_gap(zero_order, flow.y[:, -1]),
+        "linear SSM, Euler": relative_gap(euler, flow.y[:, -1]),
+        "vanilla RNN": relative_gap(np.tanh(W @ h + b), leaky),
     }
 
     def draw(ax):
@@ -310,10 +316,6 @@ def _universal(setting: Setting) -> Evidence:
         draw=draw,
         caption="Layers are convex: none comes closer to −|x| than 1/2; a difference of two comes within ε log 2.",
     )
-
-
-def _off(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 NETWORKS = (
