@@ -93,7 +93,7 @@ def summary(explore: Explore) -> dict[str, Any]:
 
 _TITLE = "From tropical to heat"
 _LEAD = (
-    "|x|²/4t minus a log-sum-exp layer is, up to a constant, a solution of uₜ + |∇u|² = ε Δu. Its viscosity ε is a "
+    "|x|²/4t minus a log-sum-exp layer solves, up to a function of t, uₜ + |∇u|² = ε Δu. Its viscosity ε is a "
     "temperature: near 0 the layer is a maximum of lines and one neuron decides, at large ε all of them have a say. "
     "Drag ε and t, or move them by the arrow keys."
 )
