@@ -1,7 +1,9 @@
 """The lowest energies on the sphere that annealing and descent find."""
 
+import functools
 from typing import NamedTuple, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,10 @@ from jaxtyping import Array, Key
 
 from hjpde._compilation import compiled_once
 
+from ._cores import over_cores
 from ._energy import AbstractEnergy, sample_count
 from ._moves import AbstractMove, Metropolis, advance
 from ._sphere import to_sphere, uniform_points
-from ._tempering import over_chains
 
 
 @final
@@ -63,27 +65,34 @@ def lowest_energies(
             "`starts` and `steps` must be at least 1 and `betas` positive and increasing, got "
             f"{starts}, {steps} and {betas}."
         )
-    shape = (sample_count(energies), starts, 1, energies.dimension)
+    shape = (sample_count(energies), starts, energies.dimension)
     first, rest = jax.random.split(key)
     schedule = jnp.asarray(np.geomspace(*betas, steps), jnp.result_type(float))
-    points, values, settled = _anneal(move, energies, schedule, uniform_points(first, shape), rest)
-    values, points = np.asarray(values[..., 0], float) / shape[-1], np.asarray(points[:, :, 0], float)
+    points, values, settled = over_cores(
+        functools.partial(_anneal, move, schedule),
+        energies,
+        uniform_points(first, shape),
+        jax.random.split(rest, shape[:2]),
+    )
+    values, points = values.astype(float) / shape[-1], points.astype(float)
     lowest = values.min(1)
     scale = 1e-3 * np.abs(lowest).max()
     return LowestEnergies(
-        values, points, lowest, float(np.mean(values - lowest[:, None] <= scale)), float(np.mean(np.asarray(settled)))
+        values, points, lowest, float(np.mean(values - lowest[:, None] <= scale)), float(np.mean(settled))
     )
 
 
 @compiled_once
 def _anneal(
-    move: AbstractMove, energies: AbstractEnergy, schedule: Array, x: Array, key: Array
+    move: AbstractMove, schedule: Array, energies: AbstractEnergy, x: Array, keys: Key[Array, "S R"]
 ) -> tuple[Array, Array, Array]:
+    """The last points, their energies, and whether the descent converged, of samples and starts."""
+
     def chain(energy: AbstractEnergy, x: Array, key: Array) -> tuple[Array, Array, Array]:
         def one_step(state, at):
             beta, log_uniform, key = at
             noise = jax.random.normal(key, x.shape, x.dtype)
-            return advance(move, energy, beta, state[1], state[0], noise, log_uniform, jnp.ones_like(beta))[:2], None
+            return advance(move, energy, jnp.ones_like(beta), beta, state[1], state[0], noise, log_uniform)[:2], None
 
         state = move.look(energy, x), jnp.asarray(move.largest_step / 4, x.dtype)
         accept_key, noise_key = jax.random.split(key)
@@ -101,4 +110,8 @@ def _anneal(
         end = to_sphere(descent.value)
         return end, energy(end), descent.result == optx.RESULTS.successful
 
-    return over_chains(chain, energies, x, jax.random.split(key, x.shape[:-1]))
+    def chains(energy: AbstractEnergy, x: Array, keys: Array) -> tuple[Array, Array, Array]:
+        laid_out = energy.laid_out()
+        return jax.vmap(lambda *start: chain(laid_out, *start))(x, keys)
+
+    return eqx.filter_vmap(chains)(energies, x, keys)

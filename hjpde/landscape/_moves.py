@@ -54,12 +54,12 @@ class AbstractMove(eqx.Module):
 def advance(
     move: AbstractMove,
     energy: AbstractEnergy,
+    adapts: Scalar,
     beta: Scalar,
     step: Scalar,
     place: Place,
     noise: Float[Array, " N"],
     log_uniform: Scalar,
-    adapts: Scalar,
 ) -> tuple[Place, Scalar, Scalar]:
     """One move of one chain: the place, the step, adapted as far as `adapts` says, and 1 if it was accepted.
 

@@ -1,16 +1,18 @@
 """Markov chains on the sphere, many at once: samples of the disorder, replicas and temperatures."""
 
+import functools
 from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from hjpde._compilation import compiled_once
 from hjpde._types import ArrayInput, as_float_array
 
+from ._cores import over_cores
 from ._energy import AbstractEnergy, sample_count
 from ._moves import AbstractMove, Metropolis, Place, advance
 from ._samples import Samples
@@ -124,19 +126,25 @@ def temper(
     x = uniform_points(first, shape) if start is None else to_sphere(as_float_array(start, "start", 4))
     if x.shape != shape:
         raise ValueError(f"`start` must have shape {shape}, with temperatures first, got {x.shape}.")
-    x = jnp.moveaxis(x, 0, 2)
     before, after = -(-burn_in // every), steps // every
     run = _run_fully_compiled if x.size * (before + after) * every > _LONG else _run_quickly_compiled
-    initial, blocks, last = run(move, energies, jnp.asarray(values, x.dtype), x, rest, before, after, every)
-    if not np.all(np.isfinite(np.asarray(initial))):
+    initial, blocks, last = over_cores(
+        functools.partial(run, move, jnp.asarray(values, x.dtype), before, after, every),
+        energies,
+        jnp.moveaxis(x, 0, 2),
+        jax.random.split(rest, S),
+    )
+    if not np.all(np.isfinite(initial)):
         raise ValueError("`energies` must be finite on the sphere, got NaN or infinity at the start.")
     return _collected(values, N, blocks, last, before)
 
 
-def _collected(betas: np.ndarray, N: int, blocks: "_Block", last: tuple[Array, Array], before: int) -> Tempered:
+def _collected(
+    betas: np.ndarray, N: int, blocks: "_Block", last: tuple[np.ndarray, np.ndarray], before: int
+) -> Tempered:
     """What was recorded after `before` blocks, temperature by temperature."""
-    kept = {name: np.asarray(part[before:], float) for name, part in blocks._asdict().items()}
-    points, steps = (np.asarray(part, float) for part in last)
+    kept = {name: part.astype(float).swapaxes(0, 1)[before:] for name, part in blocks._asdict().items()}
+    points, steps = (part.astype(float) for part in last)
     samples = tuple(
         Samples(
             beta=float(beta),
@@ -150,11 +158,11 @@ def _collected(betas: np.ndarray, N: int, blocks: "_Block", last: tuple[Array, A
         )
         for t, beta in enumerate(betas)
     )
-    return Tempered(samples, kept["exchanged"].mean(0) if betas.size > 1 else np.zeros(0))
+    return Tempered(samples, kept["exchanged"].mean((0, 1)) if betas.size > 1 else np.zeros(0))
 
 
 class _Block(NamedTuple):
-    """What is recorded after some moves; temperatures come last, behind samples and replicas."""
+    """What is recorded after some moves; temperatures come last, behind replicas or pairs of them."""
 
     energies: Array
     overlaps: Array
@@ -166,33 +174,47 @@ class _Block(NamedTuple):
 
 def _run(
     move: AbstractMove,
-    energies: AbstractEnergy,
     betas: Array,
-    x: Array,
-    key: Key[Array, ""],
     before: int,
     after: int,
     every: int,
+    energies: AbstractEnergy,
+    x: Array,
+    keys: Key[Array, " S"],
 ) -> tuple[Array, _Block, tuple[Array, Array]]:
-    """The energies at the start, the records, and the last points and steps."""
+    """The energies at the start, the records, and the last points and steps, sample by sample."""
+
+    def run(energy: AbstractEnergy, x: Array, key: Array) -> tuple[Array, _Block, tuple[Array, Array]]:
+        return _run_one(move, betas, before, after, every, energy.laid_out(), x, key)
+
+    return eqx.filter_vmap(run)(energies, x, keys)
+
+
+def _run_one(
+    move: AbstractMove,
+    betas: Float[Array, " T"],
+    before: int,
+    after: int,
+    every: int,
+    energy: AbstractEnergy,
+    x: Float[Array, "R T N"],
+    key: Key[Array, ""],
+) -> tuple[Array, _Block, tuple[Array, Array]]:
+    """The chains of one sample of the disorder."""
     shape = x.shape[:-1]
-    place = over_chains(lambda energy, x: move.look(energy, x), energies, x)
+    place = over_chains(lambda x: move.look(energy, x), x)
     angle = jnp.full(shape, move.largest_step / 4, x.dtype)
-
-    def chain(*arguments):
-        return advance(move, *arguments)
-
     all_betas = jnp.broadcast_to(betas, shape)
 
     def one_step(state, drawn):
         place, angle, accepted, exchanged, adapts = state
         noise, log_uniform, log_exchange, parity = drawn
         place, angle, hits = over_chains(
-            chain, energies, all_betas, angle, place, noise, log_uniform, jnp.broadcast_to(adapts, shape)
+            functools.partial(advance, move, energy, adapts), all_betas, angle, place, noise, log_uniform
         )
         if betas.size > 1:
-            place, swaps = _exchange(betas, place, log_exchange, parity)
-            exchanged = exchanged + swaps
+            place, swaps = jax.vmap(functools.partial(_exchange, betas, parity))(place, log_exchange)
+            exchanged = exchanged + swaps.mean(0)
         return (place, angle, accepted + hits, exchanged, adapts), None
 
     def block(carry, index: Array):
@@ -200,18 +222,18 @@ def _run(
         key, noise_key, accept_key, exchange_key = jax.random.split(key, 4)
         # Ever less, so that the steps that stay do not carry the noise of the last moves.
         adapts = jnp.maximum(1 - index / max(before, 1), 0).astype(x.dtype) * (before > 0)
-        zero = jnp.zeros(shape, x.dtype), jnp.zeros(max(betas.size - 1, 0), x.dtype)
+        zero = jnp.zeros(shape, x.dtype), jnp.zeros(betas.size - 1, x.dtype)
         drawn = (
             jax.random.normal(noise_key, (every, *x.shape), x.dtype),
             jnp.log(jax.random.uniform(accept_key, (every, *shape), x.dtype)),
-            jnp.log(jax.random.uniform(exchange_key, (every, *shape[:-1], max(betas.size - 1, 0)), x.dtype)),
+            jnp.log(jax.random.uniform(exchange_key, (every, shape[0], betas.size - 1), x.dtype)),
             (index * every + jnp.arange(every)) % 2,
         )
         state = (place, angle, *zero, adapts)
         (place, angle, accepted, exchanged, _), _ = jax.lax.scan(one_step, state, drawn)
         # Rotations keep the norm up to rounding, which would add up.
         place = place._replace(x=to_sphere(place.x))
-        record = _Block(place.energy, *_observe(energies, place.x), accepted / every, 2 * exchanged / every)
+        record = _Block(place.energy, *_observe(energy, place.x), accepted / every, 2 * exchanged / every)
         return (place, angle, key), record
 
     (last, angle, _), blocks = jax.lax.scan(block, (place, angle, key), jnp.arange(before + after))
@@ -222,36 +244,27 @@ _run_quickly_compiled = compiled_once(_run)
 _run_fully_compiled = eqx.filter_jit(_run)
 
 
-def over_chains(function, energies: AbstractEnergy, *arrays):
-    """`function(energy, ...)` of one chain on axes of samples, replicas and temperatures."""
-    for _ in range(2):
-        function = jax.vmap(function, in_axes=(None, *(0 for _ in arrays)))
-    return eqx.filter_vmap(function)(energies, *arrays)
+def over_chains(function, *arrays):
+    """`function` of one chain on leading axes of replicas and temperatures."""
+    return jax.vmap(jax.vmap(function))(*arrays)
 
 
-def _exchange(betas: Array, place: Place, log_uniform: Array, parity: Array) -> tuple[Place, Array]:
-    """Exchanges between the temperatures `i` and `i + 1` for all `i` of a parity; and how often, averaged."""
-    log_probability = jnp.expand_dims(betas[:-1] - betas[1:], (0, 1)) * (place.energy[..., :-1] - place.energy[..., 1:])
-    pairs = jnp.expand_dims(jnp.arange(betas.size - 1) % 2 == parity, (0, 1))
-    swaps = pairs & (log_uniform < log_probability)
-    none = jnp.zeros_like(swaps[..., :1])
-    up, down = jnp.concatenate([swaps, none], -1), jnp.concatenate([none, swaps], -1)
-    source = jnp.expand_dims(jnp.arange(betas.size), (0, 1)) + up.astype(int) - down.astype(int)
-
-    def moved(values: Array) -> Array:
-        index = source.reshape(source.shape + (1,) * (values.ndim - source.ndim))
-        return jnp.take_along_axis(values, index, axis=2)
-
-    return jax.tree.map(moved, place), swaps.mean((0, 1), dtype=betas.dtype)
+def _exchange(betas: Array, parity: Array, place: Place, log_uniform: Array) -> tuple[Place, Array]:
+    """Exchanges of one replica between the temperatures `i` and `i + 1` for all `i` of a parity; and which."""
+    log_probability = (betas[:-1] - betas[1:]) * (place.energy[:-1] - place.energy[1:])
+    swaps = (jnp.arange(betas.size - 1) % 2 == parity) & (log_uniform < log_probability)
+    up, down = jnp.append(swaps, False), jnp.append(False, swaps)
+    source = jnp.arange(betas.size) + up.astype(int) - down.astype(int)
+    return jax.tree.map(lambda values: values[source], place), swaps.astype(betas.dtype)
 
 
-def _observe(energies: AbstractEnergy, x: Array) -> tuple[Array, Array, Array]:
-    """Overlaps of all pairs, and the layers' diagonals and overlaps; of shapes `(S, ..., T)`."""
-    layers = over_chains(lambda energy, x: energy.layers(x)[0], energies, x)
-    R = x.shape[1]
+def _observe(energy: AbstractEnergy, x: Float[Array, "R T N"]) -> tuple[Array, Array, Array]:
+    """Overlaps of all pairs, and the layers' diagonals and overlaps; of shapes `(..., T)`."""
+    layers = over_chains(lambda x: energy.layers(x)[0], x)
+    R = x.shape[0]
     first, second = np.triu_indices(R, 1)
-    overlaps = jnp.einsum("sptn,sptn->spt", x[:, first], x[:, second]) / x.shape[-1]
-    squares = jnp.stack([(h**2).mean((1, 3)) for h in layers], 1)
-    sums = jnp.stack([(h.mean(1) ** 2).mean(-1) for h in layers], 1)
+    overlaps = jnp.einsum("ptn,ptn->pt", x[first], x[second]) / x.shape[-1]
+    squares = jnp.stack([(h**2).mean((0, 2)) for h in layers])
+    sums = jnp.stack([(h.mean(0) ** 2).mean(-1) for h in layers])
     # The mean over ordered pairs of different replicas, from that over all pairs.
     return overlaps, squares, (R * sums - squares) / (R - 1)
