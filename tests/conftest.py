@@ -20,6 +20,8 @@ import pytest
 
 jax.config.update("jax_enable_x64", os.environ.get("HJPDE_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A GPU would multiply float32 matrices with 10 bits.
+jax.config.update("jax_default_matmul_precision", "highest")
 
 # Compilation is most of the tests' time, and is the same in the next run.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

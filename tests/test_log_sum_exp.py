@@ -112,13 +112,15 @@ def test_exp2(dtype):
     t = np.concatenate([-np.linspace(0, 100, 20001), [0.4, -2000.0, -1e30, -np.inf]]).astype(dtype)
     exact = np.exp2(t.astype(np.longdouble))
     power = jax.jit(_streaming.exp2)(t)
+    # XLA's own, elsewhere than on a CPU, rounds its argument.
+    units = np.where(jax.default_backend() == "cpu", 2, 2 + np.abs(np.maximum(t, -1e4)))
     assert np.all(
-        np.abs(np.asarray(power, np.longdouble) - exact) <= 2 * np.finfo(dtype).eps * exact + np.finfo(dtype).tiny
+        np.abs(np.asarray(power, np.longdouble) - exact) <= units * np.finfo(dtype).eps * exact + np.finfo(dtype).tiny
     )
     assert power[0] == 1
     assert np.all(power[-3:] == 0)
     slope = jax.vmap(jax.grad(_streaming.exp2))(jnp.asarray(t[:-4]))
-    np.testing.assert_allclose(slope, np.log(2) * exact[:-4].astype(float), rtol=4 * np.finfo(dtype).eps)
+    assert np.all(np.abs(slope / (np.log(2) * exact[:-4].astype(float)) - 1) <= 2 * units[:-4] * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(("width", "rows"), [(5, 3), (512, 4), (777, 2)])
@@ -134,7 +136,8 @@ def test_tiles_cover_the_queries_and_stay_small(n_queries, n_neurons, dimension,
     rows = _streaming.tile_rows(n_queries, (n_neurons, dimension), "float32", lanes)
     assert 1 <= rows <= n_queries
     few = 8 * n_neurons * lanes
-    assert rows * n_neurons * lanes <= max(few, 5 << 20) + few
+    most = 4 * _streaming._TILE_ELEMENTS.get(jax.default_backend(), _streaming._TILE_ELEMENTS_ELSEWHERE)
+    assert rows * n_neurons * lanes <= max(few, most) + few
 
 
 @needs_x64
@@ -259,7 +262,7 @@ def test_gradient_against_finite_differences(argument, getkey):
 
 @needs_x64
 def test_only_the_perturbed_argument_costs():
-    X, W, b = layer(0, 4000, 5000, 2)
+    X, W, b = layer(0, 40_000, 5000, 2)
 
     def equations(argument):
         f = jax.grad(lambda X, W, b: log_sum_exp(X, W, b, 0.1).sum(), argument)

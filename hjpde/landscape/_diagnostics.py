@@ -40,7 +40,8 @@ class Diagnosis(NamedTuple):
     - `acceptance`: of moves, over all chains.
     - `autocorrelation_time`: $\tau = 1 + 2\sum_{t\ge1}\rho_t$ of the energy, in records; averages are as precise as
       from one independent record in $\tau$.
-    - `r_hat`: the ratio of deviations across and within halves of chains; 1 when they have mixed.
+    - `r_hat`: the ratio of deviations across and within halves of chains, the larger one of energies and of overlaps;
+      1 when they have mixed.
     - `result`: whether that is good enough.
     """
 
@@ -142,11 +143,14 @@ def r_hat(series: ArrayInput) -> float:
 
 
 def diagnose(samples: Samples) -> Diagnosis:
-    """Acceptance, autocorrelation time and $\\hat R$ of the energy, and whether they are good enough.
+    """Acceptance, autocorrelation time of the energy, $\\hat R$, and whether they are good enough.
+
+    Energies may settle long before pairs of chains have found the states that they share, so that both are asked.
 
     **Arguments:** `samples`: at least 4 records.
     """
-    ratio, acceptance = r_hat(samples.energies), float(samples.acceptance.mean())
+    ratio = max(r_hat(samples.energies), r_hat(samples.overlaps))
+    acceptance = float(samples.acceptance.mean())
     result = CHAINS.stuck if acceptance < 0.01 else CHAINS.successful if ratio <= _MIXED else CHAINS.not_mixed
     return Diagnosis(acceptance, autocorrelation_time(samples.energies), ratio, result)
 
