@@ -33,6 +33,16 @@ def field_of(energies):
     return v
 
 
+def exact_linear_susceptibility(v, beta):
+    """tr C^2 / N of the measure of von Mises and Fisher: the variances along `v` and across."""
+    N = v.shape[1]
+    k = beta * np.sqrt(N) * np.linalg.norm(v, axis=1)
+    mean = ive(N / 2, k) / ive(N / 2 - 1, k)
+    across = N * mean / k
+    along = N * (1 - (N - 1) * mean / k - mean**2)
+    return ((N - 1) * across**2 + along**2) / N
+
+
 def exact_linear_energy(v, beta):
     r"""$\langle v\cdot x\rangle/N = -|v| I_{N/2}(k)/(\sqrt N I_{N/2-1}(k))$ with $k = \beta\sqrt N|v|$."""
     N, norm = v.shape[1], np.linalg.norm(v, axis=1)
@@ -51,6 +61,39 @@ def test_moves_have_the_measure_of_von_mises_and_fisher(name, getkey):
     assert error < 0.01
     assert found.acceptance.mean() == pytest.approx(MOVES[name].target, abs=0.08) or name == "hamiltonian"
     assert found.acceptance.min() > 0.2
+
+
+def test_susceptibility_of_the_measure_of_von_mises_and_fisher(getkey):
+    energies = landscape.draw_network(RandomNetwork(1.0, "linear"), 12, 30, key=getkey())
+    found = landscape.sample(energies, 1.5, key=getkey(), replicas=6, steps=4000, every=10)
+    swings = landscape.overlap_susceptibility(found)
+    assert swings.error < 0.02
+    # The disorder is the same on both sides: its part of the error is not in the difference.
+    assert abs(swings.value - exact_linear_susceptibility(field_of(energies), 1.5).mean()) < 2 * swings.error
+    few = landscape.sample(energies, 1.5, key=getkey(), replicas=3, steps=40)
+    with pytest.raises(ValueError, match="at least 4 replicas of 2 samples of the disorder, got 3 of 30"):
+        landscape.overlap_susceptibility(few)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_chains_have_the_precision_of_the_block_around_them(x64):
+    """In whatever threads they run, and with as many samples as do not share out equally."""
+    with jax.enable_x64(x64):
+        dtypes = []
+
+        def watched(x):
+            dtypes.append(x.dtype)
+            return x.sum()
+
+        networks = landscape.draw_network(RandomNetwork(1.0, "linear"), 4, 3, key=jax.random.key(0))
+        watching = landscape.ModelEnergy(lambda x: watched(x) + networks.readout.sum(), 4)
+        energies = landscape.ShiftedEnergy(watching, jnp.zeros(3), jnp.ones(3))
+        found = landscape.sample(energies, 1.0, key=jax.random.key(1), steps=4, every=2)
+        lowest = landscape.lowest_energies(energies, key=jax.random.key(1), starts=2, steps=4)
+    assert {str(dtype) for dtype in dtypes} == {"float64" if x64 else "float32"}
+    assert found.energies.shape == (2, 3, 2)
+    assert lowest.points.shape == (3, 2, 4)
+    assert len(np.unique(found.points)) == found.points.size
 
 
 @pytest.mark.slow

@@ -60,7 +60,9 @@ from ._moves import HamiltonianMonteCarlo as HamiltonianMonteCarlo
 from ._moves import Metropolis as Metropolis
 from ._moves import langevin as langevin
 from ._overlaps import OverlapDistribution as OverlapDistribution
+from ._overlaps import OverlapSusceptibility as OverlapSusceptibility
 from ._overlaps import overlap_distribution as overlap_distribution
+from ._overlaps import overlap_susceptibility as overlap_susceptibility
 from ._overlaps import plot_overlap_distribution as plot_overlap_distribution
 from ._parisi_equation import parisi_breaking as parisi_breaking
 from ._phase_diagram import PhaseDiagram as PhaseDiagram

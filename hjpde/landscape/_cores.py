@@ -23,15 +23,20 @@ def over_cores(function: Callable[..., Any], *trees: Any) -> Any:
     """
     count = next(len(leaf) for leaf in jax.tree.leaves(trees) if eqx.is_array(leaf))
     size = -(-count // _cores())
-    indices = np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+    parts = np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+    # A thread does not know the settings of the `with` blocks around its caller.
+    x64, device, precision = (
+        getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_device", "jax_default_matmul_precision")
+    )
 
-    def part(rows: np.ndarray) -> Any:
-        chosen = jax.tree.map(lambda leaf: leaf[rows] if eqx.is_array(leaf) else leaf, trees)
-        return jax.tree.map(np.asarray, function(*chosen))
+    def run(rows: np.ndarray) -> Any:
+        with jax.enable_x64(x64), jax.default_device(device), jax.default_matmul_precision(precision):
+            chosen = jax.tree.map(lambda leaf: leaf[rows] if eqx.is_array(leaf) else leaf, trees)
+            return jax.tree.map(np.asarray, function(*chosen))
 
-    with ThreadPoolExecutor(len(indices)) as threads:
-        parts = list(threads.map(part, indices))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+    with ThreadPoolExecutor(len(parts)) as threads:
+        results = list(threads.map(run, parts))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *results)
 
 
 def _cores() -> int:

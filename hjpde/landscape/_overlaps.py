@@ -1,4 +1,4 @@
-"""The distribution of overlaps between inputs from the same Gibbs measure."""
+"""The distribution of overlaps between inputs from the same Gibbs measure, and how far overlaps swing."""
 
 from typing import TYPE_CHECKING, NamedTuple, final
 
@@ -59,6 +59,44 @@ def overlap_distribution(samples: Samples, bins: int = 50, bandwidth: float | No
     return OverlapDistribution(
         edges, per_sample.mean(0), per_sample, float(q.mean()), width, _peaks(q.ravel(), width, bandwidth)
     )
+
+
+@final
+class OverlapSusceptibility(NamedTuple):
+    r"""$\chi$ as a mean over the disorder, and its standard error.
+
+    - `value`, `error`.
+    """
+
+    value: float
+    error: float
+
+
+def overlap_susceptibility(samples: Samples) -> OverlapSusceptibility:
+    r"""$\chi = N\,E[\langle q_{12}^2\rangle - 2\langle q_{12}q_{13}\rangle + \langle q_{12}q_{34}\rangle]
+    = E\,\mathrm{tr}\,C^2/N$, with the covariance `C` of inputs from the Gibbs measure.
+
+    For large `N` it is $(1 - q_0)^2/(1 - \lambda)$ with the replicon $\lambda$ of a stable saddle
+    (`replica_symmetric`), and so grows without bound where the symmetry breaks.
+
+    **Arguments:** `samples`: of at least 4 replicas, and at least 2 samples of the disorder.
+
+    **Raises:** `ValueError` for fewer.
+
+    ??? cite "References"
+
+        J. de Almeida, D. Thouless, *Stability of the Sherrington-Kirkpatrick solution*, J. Phys. A 11, 1978.
+    """
+    S, R, N = samples.points.shape
+    if R < 4 or S < 2:
+        raise ValueError(f"`samples` must have at least 4 replicas of 2 samples of the disorder, got {R} of {S}.")
+    pairs = np.stack(np.triu_indices(R, 1), axis=1)
+    # How many replicas two pairs have together: 2, 3 or 4.
+    together = np.array([[np.union1d(one, other).size for other in pairs] for one in pairs])
+    products = np.einsum("ksp,ksr->spr", samples.overlaps, samples.overlaps) / len(samples.overlaps)
+    same, shared, apart = (products[:, together == count].mean(1) for count in (2, 3, 4))
+    values = N * (same - 2 * shared + apart)
+    return OverlapSusceptibility(float(values.mean()), float(values.std(ddof=1) / S**0.5))
 
 
 def _peaks(q: np.ndarray, width: float, bandwidth: float | None) -> np.ndarray:
