@@ -5,8 +5,8 @@
 One JSON object a line: chains on random tanh networks, the first call (compilation included), site updates a second
 (chains, moves and inputs over seconds; the median of interleaved rounds), the ratio to numpy's Metropolis in its own
 precision and in ours, and the energies reached with their standard errors over networks, which must agree.
-`metropolis-100` decides: it needs a ratio of 2 to numpy's default. Moves by gradients cost more and mix in fewer. Chains
-use all cores, numpy one.
+`metropolis-100` decides: it needs a ratio of 2 to numpy's default. Moves by gradients cost more and mix in fewer.
+Chains use all cores, numpy one.
 """
 
 import json
