@@ -17,18 +17,28 @@ def quick_jit(function: Callable[..., Any], level: Literal[0, 1]) -> Callable[..
     return eqx.filter_jit(function, compiler_options=_options(level))  # pyright: ignore[reportCallIssue]
 
 
-def compiled_once(function: Callable[..., Any]) -> Callable[..., Any]:
+class CompiledOnce:
     """`quick_jit` at level 1 of a function of a module; jax starts no device before it is called."""
 
-    @functools.cache
-    def compiled() -> Callable[..., Any]:
-        return quick_jit(function, 1)
+    def __init__(self, function: Callable[..., Any]):
+        functools.update_wrapper(self, function)
+        self._function = function
 
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        return compiled()(*arguments)
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return quick_jit(self._function, 1)
 
-    return call
+    def __call__(self, *arguments: Any) -> Any:
+        return self._compiled(*arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """As that of `equinox.filter_jit`."""
+        return self._compiled.lower(*arguments)
+
+
+def compiled_once(function: Callable[..., Any]) -> CompiledOnce:
+    """`function`, compiled by less optimisation at its first call."""
+    return CompiledOnce(function)
 
 
 @functools.cache

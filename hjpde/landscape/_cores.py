@@ -1,7 +1,6 @@
 """Independent samples of the disorder side by side on the cores of a processor."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,29 +9,26 @@ import jax
 import numpy as np
 
 
-def over_cores(function: Callable[..., Any], *trees: Any) -> Any:
-    """`function(*trees)`, where all arrays of `trees` and of the result have a leading axis of samples.
+def over_cores(function: Any, shared: tuple[Any, ...], *trees: Any) -> Any:
+    """`function(*shared, *trees)`, where all arrays of `trees` and of the result have a leading axis of samples.
 
     Steps of chains are too small to be shared among cores by the compiler. So each core gets a part of the samples,
     in a thread of its own, as compiled programs let other threads run; parts are equal, so that one program fits all,
     the last filled up with its last sample. An accelerator gets all at once.
 
-    **Arguments:** `function`: compiled, and of each sample alone.
+    **Arguments:** `function`: of `equinox.filter_jit` or `compiled_once`, and of each sample alone.
 
     **Returns:** numpy arrays.
     """
     count = next(len(leaf) for leaf in jax.tree.leaves(trees) if eqx.is_array(leaf))
     size = -(-count // _cores())
-    parts = np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
-    # A thread does not know the settings of the `with` blocks around its caller.
-    x64, device, precision = (
-        getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_device", "jax_default_matmul_precision")
-    )
+    rows = np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+    parts = [jax.tree.map(lambda leaf, part=part: leaf[part] if eqx.is_array(leaf) else leaf, trees) for part in rows]
+    # Before there are threads, each of which would compile it.
+    program = function.lower(*shared, *parts[0]).compile()
 
-    def run(rows: np.ndarray) -> Any:
-        with jax.enable_x64(x64), jax.default_device(device), jax.default_matmul_precision(precision):
-            chosen = jax.tree.map(lambda leaf: leaf[rows] if eqx.is_array(leaf) else leaf, trees)
-            return jax.tree.map(np.asarray, function(*chosen))
+    def run(part: tuple[Any, ...]) -> Any:
+        return jax.tree.map(np.asarray, program(*shared, *part))
 
     with ThreadPoolExecutor(len(parts)) as threads:
         results = list(threads.map(run, parts))

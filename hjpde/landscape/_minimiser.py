@@ -1,6 +1,5 @@
 """The lowest energies on the sphere that annealing and descent find."""
 
-import functools
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -69,7 +68,8 @@ def lowest_energies(
     first, rest = jax.random.split(key)
     schedule = jnp.asarray(np.geomspace(*betas, steps), jnp.result_type(float))
     points, values, settled = over_cores(
-        functools.partial(_anneal, move, schedule),
+        _anneal,
+        (move, schedule),
         energies,
         uniform_points(first, shape),
         jax.random.split(rest, shape[:2]),

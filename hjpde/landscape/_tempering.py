@@ -129,7 +129,8 @@ def temper(
     before, after = -(-burn_in // every), steps // every
     run = _run_fully_compiled if x.size * (before + after) * every > _LONG else _run_quickly_compiled
     initial, blocks, last = over_cores(
-        functools.partial(run, move, jnp.asarray(values, x.dtype), before, after, every),
+        run,
+        (move, jnp.asarray(values, x.dtype), before, after, every),
         energies,
         jnp.moveaxis(x, 0, 2),
         jax.random.split(rest, S),
