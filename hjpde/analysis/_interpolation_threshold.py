@@ -165,6 +165,11 @@ def plot_interpolation_sweep(sweep: InterpolationSweep, ax: "Axes | None" = None
     ax.axvline(sweep.samples, color=BLACK, linestyle="--", linewidth=1, label="parameters = samples")
     ax.set_xscale("log")
     ax.set_yscale("log")
+    # Of less than two decades matplotlib would write all minor ticks, over each other.
+    ticks = np.outer(10.0 ** np.arange(9), [1, 2, 5]).ravel()
+    ticks = ticks[(ticks >= sweep.parameters.min()) & (ticks <= sweep.parameters.max())]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
     ax.set_xlabel("number of parameters")
     ax.set_ylabel("error, curvature, share")
     ax.legend(frameon=False, fontsize=7)

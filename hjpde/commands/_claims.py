@@ -14,7 +14,7 @@ def claims(
         list[str] | None,
         typer.Argument(help="Claims, or parts: theory, training, landscape.", show_default="all"),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="At the sources' own sizes, in up to 30 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="At the sources' own sizes, in about five minutes.")] = False,
     mnist: Annotated[
         Path | None, typer.Option(help="The folder with MNIST's four IDX files.", show_default="digits stand in")
     ] = None,

@@ -18,7 +18,7 @@ Relation = Literal["equals", "at most", "at least"]
 class Setting:
     """How a claim is measured.
 
-    - `full`: the sources' own sizes (data, seeds, widths), which may take many minutes; else a small case.
+    - `full`: the sources' own sizes (data, seeds, widths), which takes all claims some minutes; else a small case.
     - `mnist`: the folder with MNIST's four IDX files; `None`: the digits of scikit-learn stand in.
     - `cifar10`: the folder with the python batches of CIFAR-10; `None`: patches of photographs stand in.
     """
