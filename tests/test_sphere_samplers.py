@@ -162,6 +162,28 @@ def test_spins_have_their_covariance_and_gradient(getkey):
     assert np.allclose(gradient, 3 * np.einsum("ijk,j,k->i", J[0], x, x), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["network", "shifted network", "2 spins", "3 spins", "4 spins"])
+def test_energies_laid_out_for_many_points_are_the_same(name, getkey):
+    """Values, and gradients against central differences of the energy as it was."""
+    if "spins" in name:
+        energies = landscape.draw_spins(int(name[0]), 6, 2, key=getkey())
+    else:
+        energies = landscape.draw_network(RandomNetwork([1.5, 0.5], "tanh", 1.3), 6, 2, key=getkey())
+    if "shifted" in name:
+        energies = landscape.centred(energies, key=getkey(), points=50, unit_variance=True)
+    energy = jax.tree.map(lambda part: part[1], energies)
+    x, v = uniform_points(getkey(), (2, 6))
+    value, gradient = jax.value_and_grad(energy.laid_out())(x)
+    h = 1e-5 if DOUBLE else 1e-2
+    tolerance = 1e-8 if DOUBLE else 1e-2
+    assert float(value) == pytest.approx(float(energy(x)), rel=tolerance)
+    assert float(energy.laid_out()(x)) == pytest.approx(float(energy(x)), rel=tolerance)
+    slope = (float(energy(x + h * v)) - float(energy(x - h * v))) / (2 * h)
+    assert float(gradient @ v) == pytest.approx(slope, rel=tolerance, abs=tolerance)
+    for here, there in zip(energy.layers(x)[0], energy.laid_out().layers(x)[0], strict=True):
+        assert np.allclose(here, there, rtol=1e-5)
+
+
 def test_lowest_energies_of_exact_minima(getkey):
     """A linear energy has the minimum $-|v|/\\sqrt N$."""
     linear = landscape.draw_network(RandomNetwork([1.0, 2.0], "linear"), 15, 5, key=getkey())

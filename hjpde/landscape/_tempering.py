@@ -57,7 +57,8 @@ def sample(
     - `beta`: inverse temperature, not negative.
     - `key`: of the chains. - `move`: `Metropolis`, `HamiltonianMonteCarlo` or `langevin`.
     - `replicas`: independent chains `R` for each sample, at least 2.
-    - `steps`: moves of each chain after `burn_in`; by default that is half of them, as many as a third of all.
+    - `steps`: moves of each chain after `burn_in`; by default that is half of them, as many as a third of all. With
+      `burn_in` = 0 the angle of a move stays a quarter of the largest, which may be far from the best.
     - `every`: moves from one record to the next.
     - `start`: first points, shape `(S, R, N)`, brought to the sphere; by default uniform there.
 
