@@ -17,7 +17,7 @@ def quick_jit(function: Callable[..., Any], level: Literal[0, 1]) -> Callable[..
     return eqx.filter_jit(function, compiler_options=_options(level))  # pyright: ignore[reportCallIssue]
 
 
-class CompiledOnce:
+class compiled_once:
     """`quick_jit` at level 1 of a function of a module; jax starts no device before it is called."""
 
     def __init__(self, function: Callable[..., Any]):
@@ -34,11 +34,6 @@ class CompiledOnce:
     def lower(self, *arguments: Any) -> Any:
         """As that of `equinox.filter_jit`."""
         return self._compiled.lower(*arguments)
-
-
-def compiled_once(function: Callable[..., Any]) -> CompiledOnce:
-    """`function`, compiled by less optimisation at its first call."""
-    return CompiledOnce(function)
 
 
 @functools.cache

@@ -204,14 +204,14 @@ def _run_one(
 ) -> tuple[Array, _Block, tuple[Array, Array]]:
     """The chains of one sample of the disorder."""
     shape = x.shape[:-1]
-    place = over_chains(lambda x: move.look(energy, x), x)
+    place = _over_chains(lambda x: move.look(energy, x), x)
     angle = jnp.full(shape, move.largest_step / 4, x.dtype)
     all_betas = jnp.broadcast_to(betas, shape)
 
     def one_step(state, drawn):
         place, angle, accepted, exchanged, adapts = state
         noise, log_uniform, log_exchange, parity = drawn
-        place, angle, hits = over_chains(
+        place, angle, hits = _over_chains(
             functools.partial(advance, move, energy, adapts), all_betas, angle, place, noise, log_uniform
         )
         if betas.size > 1:
@@ -246,7 +246,7 @@ _run_quickly_compiled = compiled_once(_run)
 _run_fully_compiled = eqx.filter_jit(_run)
 
 
-def over_chains(function, *arrays):
+def _over_chains(function, *arrays):
     """`function` of one chain on leading axes of replicas and temperatures."""
     return jax.vmap(jax.vmap(function))(*arrays)
 
@@ -262,7 +262,7 @@ def _exchange(betas: Array, parity: Array, place: Place, log_uniform: Array) -> 
 
 def _observe(energy: AbstractEnergy, x: Float[Array, "R T N"]) -> tuple[Array, Array, Array]:
     """Overlaps of all pairs, and the layers' diagonals and overlaps; of shapes `(..., T)`."""
-    layers = over_chains(lambda x: energy.layers(x)[0], x)
+    layers = _over_chains(lambda x: energy.layers(x)[0], x)
     R = x.shape[0]
     first, second = np.triu_indices(R, 1)
     overlaps = jnp.einsum("ptn,ptn->pt", x[first], x[second]) / x.shape[-1]
