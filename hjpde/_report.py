@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from hjpde._formula import formula
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
@@ -117,12 +119,9 @@ def _text(words: str) -> str:
 
 
 def _prose(words: str) -> str:
-    """`$...$` is a formula: kept in one line, and `_j` is a subscript."""
-    return re.sub(r"\$([^$]+)\$", _formula, _text(words))
-
-
-def _formula(match: re.Match[str]) -> str:
-    return "<i>" + re.sub(r"_(\w)", r"<sub>\1</sub>", match[1]) + "</i>"
+    """`$...$` is a formula in TeX's notation."""
+    parts = re.split(r"\$([^$]+)\$", words)
+    return "".join(formula(part) if k % 2 else _text(part) for k, part in enumerate(parts))
 
 
 def _section(folder: Path, section: Section) -> str:

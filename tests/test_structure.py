@@ -50,6 +50,7 @@ STAIR = (
         "_compilation",
         "_export",
         "_extremum",
+        "_formula",
         "_idx",
         "_machine",
         "_convergence",
